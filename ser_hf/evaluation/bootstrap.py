@@ -6,8 +6,8 @@ replacement (Davison and Hinkley 1997, section 3.8). With few speakers its inter
 (with four, a nominal 95 % covers about 81 %), so reports with fewer than ten say so and show the
 interval over clips alone beside it.
 
-A paired comparison draws the same speakers and clips for both sides; of a side with several seeds
-it draws those too.
+A paired comparison draws the same speakers and clips for both sides. If a side has several seeds,
+each resample draws seeds as well.
 """
 
 import dataclasses
@@ -26,19 +26,19 @@ from .tasks import task_of
 from .weighting import mean_of_known, recalls
 
 FEW_SPEAKERS = 10
-# Counts that are drawn at once: memory stays flat however many clips there are.
+# Number of counts that are drawn at once: it bounds the memory, however many clips there are.
 _DRAWN_AT_ONCE = 4_000_000
-# Of these, counts that are measured at once: what a processor's cache holds.
+# Number of these counts that are measured at once: they fit into the cache of a processor.
 _MEASURED_AT_ONCE = 2**17
 
-# Weights (resamples, clips) -> values of each figure, (resamples, ...), nan where a resample leaves
-# it undefined.
+# A function from weights (resamples, clips) to the values of each metric, (resamples, ...). A value
+# is nan where the metric is undefined for a resample.
 Measure = Callable[[np.ndarray], dict[str, np.ndarray]]
 Intervals = dict[str, list[float]]
 
 
 def measure(runs: Sequence[Outputs | Ratings], names: Sequence[str] = RESAMPLED) -> Measure:
-    """Make a function from weights to metrics, means over runs on the same clips."""
+    """Make a function from weights to metrics: their means over runs on the same clips."""
 
     def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
         scores = [compute(run, weights, names) for run in runs]
@@ -48,8 +48,9 @@ def measure(runs: Sequence[Outputs | Ratings], names: Sequence[str] = RESAMPLED)
 
 
 def measure_recalls(runs: Sequence[Outputs]) -> Measure:
-    """Make a function from weights to `recall`, (resamples, classes), means over runs on the same
-    clips.
+    """Make a function from weights to the recall of each class.
+
+    It returns {"recall": (resamples, classes)}, the means over runs on the same clips.
     """
 
     def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -61,8 +62,9 @@ def measure_recalls(runs: Sequence[Outputs]) -> Measure:
 
 
 def measure_dimensions(runs: Sequence[Ratings]) -> Measure:
-    """Make a function from weights to `ccc`, (resamples, dimensions), means over runs on the same
-    clips.
+    """Make a function from weights to the CCC of each dimension.
+
+    It returns {"ccc": (resamples, dimensions)}, the means over runs on the same clips.
     """
 
     def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -80,14 +82,17 @@ def fold_intervals(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Intervals:
-    """Percentile intervals of metrics' means over folds; what folds share (speakers or clips) is
-    drawn for all of them.
+    """Percentile intervals of the means of metrics over folds.
+
+    Speakers (or clips) that occur in several folds are resampled once, and all folds use that same
+    resample.
 
     Args:
-        draw_folds: draw folds with replacement as well. In leave-one-speaker-out they are the
-            speakers; with several speakers per fold this counts their variation twice, which errs
-            on the wide side.
-        by_speaker: draw speakers and their clips, otherwise clips alone.
+        draw_folds: whether to draw folds with replacement as well; not used if folds share
+            speakers or clips. In leave-one-speaker-out, folds are speakers. With several speakers
+            per fold the variation of speakers is counted twice, so the interval is too wide rather
+            than too narrow.
+        by_speaker: whether to draw speakers and then their clips; otherwise only clips are drawn.
     """
     generator = np.random.default_rng(seed)
     speakers = [speaker_keys(fold) if by_speaker else None for fold in folds]
@@ -102,10 +107,10 @@ def _folds_share(folds: Sequence[Predictions], speakers: Sequence[list[str] | No
     """Whether a clip or a speaker is in two folds."""
     seen: set[str] = set()
     for fold, speakers_of_fold in zip(folds, speakers, strict=True):
-        drawn = {*fold.ids, *(speakers_of_fold or ())}
-        if not seen.isdisjoint(drawn):
+        clips_and_speakers = {*fold.ids, *(speakers_of_fold or ())}
+        if not seen.isdisjoint(clips_and_speakers):
             return True
-        seen |= drawn
+        seen |= clips_and_speakers
     return False
 
 
@@ -115,7 +120,11 @@ def _resample_shared_folds(
     resamples: int,
     generator: np.random.Generator,
 ) -> dict[str, np.ndarray]:
-    """{metric: (resamples,)}: means over folds, each clip and speaker drawn once for all folds."""
+    """Resample folds that share clips or speakers; each is drawn once, for all folds.
+
+    Returns:
+        {metric: (resamples,)}, the means over folds.
+    """
     measures = [measure(fold.outputs) for fold in folds]
     ends = np.cumsum([len(fold) for fold in folds])[:-1]
 
@@ -144,17 +153,22 @@ def _resample_disjoint_folds(
     resamples: int,
     generator: np.random.Generator,
 ) -> dict[str, np.ndarray]:
-    """{metric: (resamples,)}: means over folds, each fold with resamples of its own."""
+    """Resample each fold by itself.
+
+    Returns:
+        {metric: (resamples,)}, the means over folds.
+    """
     scores = []
     for fold, speakers_of_fold in zip(folds, speakers, strict=True):
         drawn = draws(len(fold), speakers_of_fold, resamples, generator)
         scores.append(resample([measure(fold.outputs)], drawn)[0])
-    # (folds, resamples) each.
+    # {metric: (folds, resamples)}
     stacked = {name: np.stack([of_fold[name] for of_fold in scores]) for name in scores[0]}
 
     if draw_folds:
         chosen_folds = generator.integers(len(folds), size=(len(folds), resamples))
-        # A resample for each drawn fold, so that a fold drawn twice is not the same twice.
+        # Each drawn fold gets a random resample, so that a fold that is drawn twice does not
+        # contribute the same value twice.
         chosen_resamples = generator.integers(resamples, size=chosen_folds.shape)
         stacked = {
             name: of_folds[chosen_folds, chosen_resamples] for name, of_folds in stacked.items()
@@ -171,19 +185,23 @@ def speaker_keys(predictions: Predictions) -> list[str]:
 
 
 def is_unknown(speaker: str | None) -> bool:
-    """Whether the corpus does not say who speaks."""
+    """Whether the corpus does not name the speaker."""
     return speaker is None or speaker.rpartition(":")[2] == UNNAMED
 
 
 def resample(
     measures: Sequence[Measure], drawn: Iterator[np.ndarray]
 ) -> list[dict[str, np.ndarray]]:
-    """Evaluate each measure on the same resamples: its values, (resamples, ...)."""
+    """Evaluate each measure on the same resamples.
+
+    Returns:
+        For each measure its values, {metric: (resamples, ...)}.
+    """
     pieces: list[list[dict[str, np.ndarray]]] = [[] for _ in measures]
     for counts in drawn:
         rows = max(1, _MEASURED_AT_ONCE // max(counts.shape[1], 1))
         for start in range(0, len(counts), rows):
-            # Once, not in each measure.
+            # Weights are converted here once, not again in each measure.
             weights = counts[start : start + rows].astype(np.float64)
             for pieces_of_measure, measured in zip(pieces, measures, strict=True):
                 pieces_of_measure.append(measured(weights))
@@ -191,12 +209,12 @@ def resample(
 
 
 def _joined(pieces: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The values of consecutive resamples as one array each, (resamples, ...)."""
+    """Concatenate the values of consecutive resamples: {metric: (resamples, ...)}."""
     return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
 def percentile(values: np.ndarray, confidence: float) -> list[float] | None:
-    """[low, high] of the values that are not nan; None without any."""
+    """The percentile interval [low, high] of the values that are not nan; None if all are nan."""
     defined = values[np.isfinite(values)]
     if not len(defined):
         return None
@@ -220,7 +238,10 @@ def clip_draws(
     resamples: int,
     generator: np.random.Generator,
 ) -> Iterator[np.ndarray]:
-    """As `draws`, but over ids: a clip that several folds predict is drawn once for all of them."""
+    """Draw resamples like `draws`, for predictions that may contain the same clip several times.
+
+    A clip that several folds predict is drawn once, and its predictions have equal counts.
+    """
     # Clips are numbered in the order of their first prediction.
     number_of_clip: dict[str, int] = {}
     numbers = np.asarray([number_of_clip.setdefault(clip, len(number_of_clip)) for clip in ids])
@@ -234,7 +255,11 @@ def clip_draws(
 def draws(
     clips: int, speakers: Sequence[str] | None, resamples: int, generator: np.random.Generator
 ) -> Iterator[np.ndarray]:
-    """How often each resample holds each clip, in blocks of (some resamples, clips)."""
+    """Draw resamples: how often each clip is in each resample.
+
+    Yields:
+        Blocks of counts, (resamples of the block, clips).
+    """
     block = max(1, _DRAWN_AT_ONCE // max(clips, 1))
     sizes = [min(block, resamples - start) for start in range(0, resamples, block)]
     if speakers is None:
@@ -252,7 +277,11 @@ def draws(
 def _draw_speakers(
     clips_of_speakers: Sequence[np.ndarray], clips: int, size: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Draw speakers, and clips of each drawn speaker: how often each clip, (size, clips)."""
+    """Draw speakers, then clips of each drawn speaker.
+
+    Returns:
+        How often each clip is in each of `size` resamples, (size, clips).
+    """
     number = len(clips_of_speakers)
     times = generator.multinomial(number, np.full(number, 1 / number), size=size)
     counts = np.zeros((size, clips), dtype=np.int64)
@@ -272,10 +301,10 @@ class PairedDifference:
     """A metric of two sides, `a` and `b`, on the same clips.
 
     Args:
-        difference: a less b.
-        interval: of the difference, over speakers and their clips.
-        clip_interval: over clips alone.
-        p: two-sided, see `sign_p`.
+        difference: `a` minus `b`.
+        interval: interval of the difference; resamples draw speakers and their clips.
+        clip_interval: interval of the difference; resamples draw clips only.
+        p: two-sided p-value, see `sign_p`.
     """
 
     a: float
@@ -293,14 +322,18 @@ def paired_comparison(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[tuple[str, str], dict[str, PairedDifference]]:
-    """{(a, b): {metric: difference}} of the compared metrics of a task for every two `sides`, all
-    on the same resamples.
+    """Compare every two sides on the same resamples, in the metrics that the task compares.
 
     Args:
-        sides: the outputs for the same clips by name; of several seeds the metric is the runs'
-            mean, and the bootstrap draws them as well. Runs at the same place of sides with equally
-            many are drawn together: put equal seeds there.
-        speakers: (clips,); None draws clips alone, as `clip_interval` always does.
+        sides: the outputs of the runs of each side, by name, all for the same clips. If a side has
+            several runs (seeds), its metric is the mean over runs, and the bootstrap draws runs as
+            well. Two sides with equally many runs draw the same positions: list equal seeds at
+            equal positions.
+        speakers: the speaker of each clip, (clips,). With None the bootstrap draws clips only, as
+            it always does for `clip_interval`.
+
+    Returns:
+        {(a, b): {metric: difference}}.
     """
     labels = next(iter(sides.values()))[0].labels
     names = task_of(labels).compared
@@ -330,7 +363,7 @@ def paired_comparison(
 
 
 def _mean_values(runs: Sequence[Outputs | Ratings], names: Sequence[str]) -> dict[str, float]:
-    """Each metric's mean over the runs; nan where it is undefined for one."""
+    """The mean of each metric over the runs; nan if the metric is undefined for a run."""
     means = mean_metrics([values(run, names) for run in runs])
     return {name: math.nan if mean is None else mean for name, mean in means.items()}
 
@@ -342,10 +375,10 @@ def _bootstrap(
     seed: int,
     names: Sequence[str],
 ) -> dict[str, dict[str, np.ndarray]]:
-    """{side: {metric: (resamples,)}}, every side under the same draws."""
+    """Compute the metrics of every side on the same resamples: {side: {metric: (resamples,)}}."""
     clips = len(next(iter(sides.values()))[0].labels)
-    # A generator for each number of seeds, so that no side's draw depends on the order of the
-    # sides.
+    # Each number of seeds has its own generator, so that the draw for a side does not depend on the
+    # order of the sides.
     numbers_of_seeds = {len(runs) for runs in sides.values()} - {1}
     generators = {number: np.random.default_rng([seed, number]) for number in numbers_of_seeds}
 
@@ -366,7 +399,11 @@ def _mean(
     names: Sequence[str],
     chosen: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """Each metric's mean over the runs, or over the `chosen` ones, (runs, resamples)."""
+    """The mean of each metric over the runs: {metric: (resamples,)}.
+
+    Args:
+        chosen: numbers of the runs that each resample draws, (runs, resamples); default: all runs.
+    """
     if chosen is None:
         chosen = np.arange(len(runs))[:, None]
     scores = [compute(run, weights, names) for run in runs]
@@ -378,18 +415,23 @@ def _mean(
 
 
 def sign_p(differences: np.ndarray) -> float:
-    """Two-sided p-value of resampled differences: twice the share of those that are zero or of the
-    rarer sign, at most 1. One is added to count and number, as a finite number of resamples cannot
-    show that something never happens (Davison and Hinkley 1997, section 4.2)."""
+    """Two-sided p-value of resampled differences.
+
+    It is twice the share of the differences that are zero or have the rarer sign, at most 1. One is
+    added to the count and to the number of resamples, because a finite number of resamples cannot
+    show that something never happens (Davison and Hinkley 1997, section 4.2).
+    """
     defined = differences[np.isfinite(differences)]
     rarer = min(np.sum(defined <= 0), np.sum(defined >= 0))
     return float(min(1.0, 2 * (rarer + 1) / (len(defined) + 1)))
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """Correct p-values for the number of tests (Holm 1979): if values below 0.05 count as
-    significant, the chance of one or more false positives is at most 5 %, whether or not the tests
-    depend on each other."""
+    """Correct p-values for the number of tests (Holm 1979).
+
+    If corrected values below 0.05 count as significant, the probability of any false positive is at
+    most 5 %, whether or not the tests depend on each other.
+    """
     corrected = [0.0] * len(values)
     largest = 0.0
     for rank, i in enumerate(np.argsort(values, kind="stable")):

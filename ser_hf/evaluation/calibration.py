@@ -16,12 +16,12 @@ HIGHEST = 100.0
 
 
 def calibration(labels: np.ndarray, probabilities: np.ndarray, runs: int = 1) -> Calibration:
-    """The reliability diagram and the expected calibration error of several runs together.
+    """The reliability diagram and the expected calibration error over all runs.
 
     Args:
         labels: class ids, (runs * clips,).
         probabilities: (runs * clips, classes).
-        runs: each clip is counted once, however many there are.
+        runs: number of runs. Counts of clips are divided by it, so that each clip counts once.
     """
     bins = reliability(labels, probabilities)
     for probability_bin in bins:
@@ -62,13 +62,15 @@ def fit_temperature(
 ) -> float:
     """Fit the temperature T under which softmax(logits / T) has the lowest log loss.
 
-    Guo et al. 2017, arXiv:1706.04599. Predicted labels do not change. If every clip is recognized,
-    a lower T always has a lower loss, and the result is the limit `LOWEST`, see `at_limit`.
+    The method is from Guo et al. 2017, arXiv:1706.04599. It does not change predicted labels. If
+    every clip is recognized, a lower T always has a lower loss, and the result is the limit
+    `LOWEST`, see `at_limit`.
 
     Args:
-        logits: (clips, classes) or (windows, classes), of clips that the model was not trained on.
+        logits: (clips, classes) or (windows, classes). The model must not be trained on the clips.
         labels: class ids, (clips,).
-        merged: converts logits of windows to those of clips (`ser_hf.loading.batches.merge`).
+        merged: function from the logits of windows to the logits of clips
+            (`ser_hf.loading.batches.merge`).
 
     Returns:
         T, from `LOWEST` to `HIGHEST`.
@@ -90,8 +92,9 @@ def fit_temperature(
 
 
 def at_limit(temperature: float) -> bool:
-    """Whether `fit_temperature` ended at a bound of its search: the clips do not determine a
-    temperature.
+    """Whether a temperature is a bound of the search of `fit_temperature`.
+
+    The clips then do not determine a temperature.
     """
     return not LOWEST < temperature < HIGHEST
 

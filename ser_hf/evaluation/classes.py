@@ -14,11 +14,11 @@ from .sections import ClassScores, Counts
 def per_class(
     labels: Sequence[int], predictions: Sequence[int], names: Sequence[str]
 ) -> dict[str, ClassScores]:
-    """Precision, recall, F1 and support (clips) of each class.
+    """Precision, recall, F1 and support (number of clips) of each class.
 
     Args:
         labels, predictions: class ids, (clips,).
-        names: of the classes.
+        names: names of the classes.
     """
     columns = precision_recall_fscore_support(
         labels, predictions, labels=range(len(names)), zero_division=0

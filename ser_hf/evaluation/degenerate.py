@@ -1,5 +1,5 @@
-"""Warnings about a model whose figures are worth little: it predicts one class, is at chance, or
-was selected by too few speakers.
+"""Warnings about a degenerate model, for example one that predicts a single class, is at chance
+level, or was selected on too few speakers.
 """
 
 import dataclasses
@@ -10,23 +10,25 @@ import numpy as np
 from .bootstrap import is_unknown
 from .calibration import LOWEST, at_limit
 
-# With this share of the predictions in one class, others hardly count.
+# If one class has more than this share of the predictions, the model hardly predicts others.
 _ONE_CLASS = 0.95
-# Less than this share of the way from chance to a score of 1 is no training.
+# A model with a training score below chance + this share of (1 - chance) is hardly trained.
 _TRAINED = 0.1
 _FEW_SELECTING = 2
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelFacts:
-    """What shows that a model is degenerate; None where it is unknown or does not apply.
+    """The values that show whether a model is degenerate.
+
+    A value is None if it is unknown or does not apply.
 
     Args:
-        names, confusion: classes, and counts of the evaluated clips (`classes.confusion`); no
-            counts of dimensions.
-        train_score: UAR of the training clips, or CCC.
-        selecting: the validation speakers that selected the model.
-        temperature: from `fit_temperature`.
+        names: names of the classes or dimensions.
+        confusion: counts of the evaluated clips (`classes.confusion`); None for dimensions.
+        train_score: UAR, or CCC, on the training clips.
+        selecting: the validation speakers on whose clips the model was selected.
+        temperature: the result of `fit_temperature`.
     """
 
     names: Sequence[str]
@@ -37,6 +39,7 @@ class ModelFacts:
 
 
 def _one_class(facts: ModelFacts) -> str | None:
+    """The class that almost all predictions have, unless almost all labels have it too."""
     if not facts.confusion:
         return None
     clips = np.sum(facts.confusion)
@@ -48,6 +51,7 @@ def _one_class(facts: ModelFacts) -> str | None:
 
 
 def _never_predicted(facts: ModelFacts) -> str | None:
+    """The classes that have clips but no predictions."""
     if not facts.confusion or _one_class(facts):
         return None
     labeled = np.sum(facts.confusion, axis=1)
@@ -57,21 +61,24 @@ def _never_predicted(facts: ModelFacts) -> str | None:
 
 
 def _near_chance(facts: ModelFacts) -> str | None:
+    """The training score and the chance level, if they are close."""
     if facts.train_score is None:
         return None
-    # Guessing has this UAR whatever class it prefers.
+    # The UAR of guessing, whichever class the guesses prefer.
     chance = 1 / len(facts.names) if facts.confusion else 0.0
     near = facts.train_score < chance + _TRAINED * (1 - chance)
     return f"{facts.train_score:.3f}, chance {chance:.3f}" if near else None
 
 
 def _few_selecting(facts: ModelFacts) -> str | None:
+    """The validation speakers, if they are too few to select a model."""
     if facts.selecting is None or any(map(is_unknown, facts.selecting)):
         return None
     return ", ".join(facts.selecting) if len(facts.selecting) <= _FEW_SELECTING else None
 
 
 def _no_temperature(facts: ModelFacts) -> str | None:
+    """The temperature, if it is a limit of the search."""
     if not facts.temperature or not at_limit(facts.temperature):
         return None
     better = "the sharper the better" if facts.temperature == LOWEST else "the flatter the better"
@@ -80,11 +87,12 @@ def _no_temperature(facts: ModelFacts) -> str | None:
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """A fault of a model.
+    """A fault that a model may have.
 
     Args:
-        sentence: the warning with what to try; {} is the place of the details.
-        details: of a model with the fault; None or an empty text without it.
+        sentence: the warning, with advice; {} is replaced by the details.
+        details: function that returns the details if the model has the fault; otherwise None or an
+            empty text.
     """
 
     sentence: str
@@ -131,7 +139,10 @@ def degenerate(facts: ModelFacts) -> list[str]:
 
 
 def without_details(warning: str) -> str:
-    """A warning of `degenerate` as it is of several runs; others unchanged."""
+    """Remove the details from a warning of `degenerate`; other warnings stay unchanged.
+
+    The warnings of several runs about the same fault then have the same text.
+    """
     for fault in FAULTS:
         if fault.sentence.partition("{}")[0] in warning:
             return fault.sentence.format("")

@@ -9,14 +9,14 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Slicing:
-    """How a column of the corpus groups clips.
+    """How a column of the corpus divides the clips into groups.
 
     Args:
-        column: of the corpus; clips without a value are in no group.
-        bounds: of a column of numbers; each bound begins a group. Without bounds each value is a
-            group.
-        unit: of the numbers.
-        most_values: a column with more groups is not shown.
+        column: name of the column; clips without a value are in no group.
+        bounds: the bounds of the groups, for a column of numbers; each bound is the smallest number
+            of a group. Without bounds each value is a group.
+        unit: unit of the numbers.
+        most_values: the report leaves out a column with more groups than this.
     """
 
     column: str
@@ -48,7 +48,11 @@ class Slicing:
         return self.groups[np.searchsorted(self.bounds, number, side="right")]
 
     def in_order(self, groups: set[str]) -> list[str]:
-        """Groups between bounds by size; otherwise numbers by size, then words by letters."""
+        """Sort the names of groups for the report.
+
+        With bounds they are in the order of the bounds. Otherwise numbers come first, by size, then
+        words in alphabetical order.
+        """
         if self.bounds:
             return sorted(groups, key=self.groups.index)
         numbers = sorted((name for name in groups if name.isdecimal()), key=lambda n: (int(n), n))
@@ -56,8 +60,8 @@ class Slicing:
         return numbers + words
 
 
-# A new group of the report is one entry here: by its name in the report. Its column is then in
-# predictions.parquet too.
+# {name in the report: slicing}. To add a grouping to the report, add an entry here; its column is
+# then stored in predictions.parquet too.
 SLICES = {
     "corpus": Slicing("corpus"),
     "speaker": Slicing("speaker", most_values=math.inf),

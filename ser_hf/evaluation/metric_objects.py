@@ -1,9 +1,10 @@
 """The metrics as objects of `evaluate`.
 
-Training, evaluation and comparison compute every metric by `evaluate.combine` of these objects; the
-values of a training loop of one's own are therefore those of the report. The classes are in this
-package, so nothing is loaded by name or from the network. They work in memory, without the files
-and locks that `evaluate` keeps in a cache, so any number of processes may use them at once.
+Training, evaluation and comparison compute every metric by `evaluate.combine` of these objects. A
+user's training loop that uses these objects therefore computes the same values as the report. The
+classes are in this package, so nothing is loaded by name or from the network. They work in memory,
+without the files and locks that `evaluate` keeps in a cache, so any number of processes may use
+them at once.
 
 The bootstrap does not use them: it computes a metric for thousands of resamples in one matrix
 product (`ser_hf.evaluation.metrics.compute`), from the same entry of `METRICS`.
@@ -26,14 +27,17 @@ from .ratings import Ratings
 def load_metric(name: str) -> evaluate.Metric:
     """Load one metric as an `evaluate.Metric`.
 
-    Its `compute` takes `references`, class ids (clips,), the shares of the raters' votes (clips,
-    classes) or targets (clips, dimensions), and `predictions`, class ids, or `prediction_scores`,
-    probabilities (clips, classes) or values (clips, dimensions), as the metric needs.
+    Its `compute` takes two arrays; the metric determines which.
+
+    - `references`: class ids, (clips,), the shares of the raters' votes, (clips, classes), or
+      targets, (clips, dimensions);
+    - `predictions`: class ids, (clips,); or `prediction_scores`: probabilities, (clips, classes),
+      or predicted values, (clips, dimensions).
 
     Example: `ser_hf.load_metric("uar").compute(references=[0, 1], predictions=[0, 0])`
 
     Args:
-        name: its key in reports, such as ``"uar"``.
+        name: key of the metric in reports, such as ``"uar"``.
 
     Returns:
         The metric; `compute` returns {name: value}.
@@ -59,7 +63,7 @@ class EmotionMetric(evaluate.Metric):
         super().__init__(config_name=name, keep_in_memory=True)
 
     def _build_data_dir(self) -> str:
-        """No folder: `evaluate` would create one in the user's cache."""
+        """Return no folder, because `evaluate` would create a folder in the user's cache."""
         return ""
 
     def _info(self) -> evaluate.MetricInfo:
@@ -86,10 +90,11 @@ class EmotionMetric(evaluate.Metric):
         outputs: Outputs | Ratings | None = None,
         **inputs: Any,
     ) -> dict[str, float | None]:
-        """Compute the metric of the given clips, or of those that `add` and `add_batch` collected.
+        """Compute the metric of the given clips, or of the clips that `add` and `add_batch` added.
 
         Args:
-            outputs: all inputs in one object. Metrics of the same object share what they count.
+            outputs: all inputs in one object. Several metrics of the same object share their
+                counts.
         """
         if outputs is not None:
             return {self.config_name: self._of(outputs)}
@@ -97,7 +102,7 @@ class EmotionMetric(evaluate.Metric):
         features = self._feature_names()
         if len(self) or any(inputs.get(name) is None for name in features):
             return evaluate.Metric.compute(self, **inputs)
-        # The clips are at hand: `evaluate` would write them to an Arrow table and read them back.
+        # Compute directly: `evaluate` would write the inputs to an Arrow table and read them back.
         return self._compute(**{name: inputs[name] for name in features})
 
     def _of(self, outputs: Outputs | Ratings) -> float | None:
@@ -109,7 +114,7 @@ class EmotionMetric(evaluate.Metric):
     def _compute(
         self, references: Any, predictions: Any = None, prediction_scores: Any = None, **others: Any
     ) -> dict[str, float | None]:
-        """Compute the metric of checked inputs; `others` are those of other metrics combined."""
+        """Compute the metric; `others` are inputs that only other combined metrics use."""
         name = self.config_name
         needs = METRICS[name].needs
         labels = np.asarray(references)
@@ -150,6 +155,9 @@ class EmotionMetric(evaluate.Metric):
 
 
 def measure_outputs(outputs: Outputs | Ratings, names: Sequence[str]) -> dict[str, float | None]:
-    """{metric: value} over all clips, without metrics whose inputs the outputs lack."""
+    """Compute metrics over all clips: {metric: value}.
+
+    Metrics that need an absent field of the outputs have no entry.
+    """
     defined = [name for name in names if getattr(outputs, METRICS[name].needs) is not None]
     return combined(tuple(defined)).compute(outputs=outputs)

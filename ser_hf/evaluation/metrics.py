@@ -20,10 +20,11 @@ class Metric:
     """A metric as reports, tables and the JSON schema describe it.
 
     Args:
-        compute: (resamples,) values; nan where a resample leaves the metric undefined.
-        needs: the field of `Outputs` or `Ratings` that it is computed from: predictions,
-            probabilities, votes, values.
-        interval: whether percentiles of resamples are a valid interval.
+        compute: function from `Weighted` or `Moments` to the values, (resamples,); nan where the
+            metric is undefined for a resample.
+        needs: the field of `Outputs` or `Ratings` from which the metric is computed: predictions,
+            probabilities, votes or values.
+        interval: whether percentiles of the resampled values are a valid interval.
     """
 
     name: str
@@ -34,8 +35,8 @@ class Metric:
     interval: bool = True
 
 
-# A new metric is one entry here. Definitions are printed with the values, because papers confuse
-# the names.
+# To add a metric, add an entry here. Definitions are printed with the values, because papers use
+# the same names for different metrics.
 METRICS = {
     "uar": Metric(
         "UAR",
@@ -102,8 +103,9 @@ METRICS = {
         higher_is_better=False,
         needs="probabilities",
     ),
-    # Fewer different clips bias it upwards, and a resample has fewer than the clips that it is
-    # drawn from: its percentiles lie above the value (Kumar, Liang and Ma 2019, arXiv:1909.10155).
+    # With fewer different clips, ECE is biased upwards. A resample has fewer different clips than
+    # the split, so percentiles of resamples lie above the value of the split (Kumar, Liang and Ma
+    # 2019, arXiv:1909.10155).
     "ece": Metric(
         "ECE",
         "expected calibration error: the difference between accuracy and predicted probability, "
@@ -159,7 +161,7 @@ METRICS = {
     ),
 }
 NAMES = {key: metric.name for key, metric in METRICS.items()}
-# Those with an interval.
+# The metrics that have an interval.
 RESAMPLED = tuple(key for key, metric in METRICS.items() if metric.interval)
 
 
@@ -169,7 +171,7 @@ def lower_is_better(name: str) -> bool:
 
 
 def definitions(task: Task) -> dict[str, str]:
-    """The definitions of a task's metrics, by their keys."""
+    """The definitions of the metrics of a task, by key."""
     of_dimensions = task is DIMENSIONS
     return {
         key: metric.definition
@@ -181,8 +183,12 @@ def definitions(task: Task) -> dict[str, str]:
 def outputs_of(
     labels: Sequence, scores: np.ndarray, votes: np.ndarray | None = None
 ) -> Outputs | Ratings:
-    """Labels and scores of one run, (clips, outputs): class ids and probabilities, or targets and
-    predicted values.
+    """Combine the labels and the scores of one run.
+
+    Args:
+        labels: class ids, (clips,), or targets, (clips, dimensions).
+        scores: probabilities, (clips, classes), or predicted values, (clips, dimensions).
+        votes: shares of the raters' votes, (clips, classes).
     """
     labels = np.asarray(labels)
     if task_of(labels) is EMOTIONS:
@@ -193,8 +199,14 @@ def outputs_of(
 def compute(
     outputs: Outputs | Ratings, weights: np.ndarray, names: Sequence[str] = RESAMPLED
 ) -> dict[str, np.ndarray]:
-    """{metric: (resamples,)} under weights (resamples, clips), for the bootstrap; without metrics
-    whose inputs the outputs lack.
+    """Compute metrics of each resample, for the bootstrap.
+
+    Args:
+        weights: how often each clip is in each resample, (resamples, clips).
+        names: keys of `METRICS`.
+
+    Returns:
+        {metric: (resamples,)}, without the metrics that need an absent field of the outputs.
     """
     weighted = outputs.weighted(weights)
     computed = {}
@@ -209,10 +221,10 @@ def compute(
 def values(
     outputs: Outputs | Ratings, names: Sequence[str] = tuple(METRICS)
 ) -> dict[str, float | None]:
-    """{metric: value} over all clips, by `evaluate.combine`.
+    """Compute metrics over all clips, by `evaluate.combine`: {metric: value}.
 
-    None where a metric is undefined, such as AUROC for clips of one class; no entry for metrics
-    whose inputs the outputs lack.
+    The value is None if the metric is undefined, such as AUROC if all clips have one class. Metrics
+    that need an absent field of the outputs have no entry.
     """
     # `evaluate` imports the pipelines of Transformers, which takes a second.
     from .metric_objects import measure_outputs
@@ -230,14 +242,15 @@ def all_metrics(
 
     Args:
         labels: class ids, (clips,), or targets, (clips, dimensions).
-        probabilities: (clips, classes), each row with the sum 1, or predicted values like targets.
-        votes: shares of the raters' votes, (clips, classes), nan for clips without; None without
-            any votes.
+        probabilities: (clips, classes), each row with the sum 1, or predicted values, (clips,
+            dimensions).
+        votes: shares of the raters' votes, (clips, classes), nan for clips that nobody rated; None
+            if there are no votes.
         names: keys of `METRICS`.
 
     Returns:
-        {metric: value}; None where one is undefined, and no entry for metrics that need absent
-        votes.
+        {metric: value}; None for an undefined metric. Without votes, the metrics that need votes
+        have no entry.
     """
     return values(outputs_of(labels, probabilities, votes), names)
 
@@ -245,16 +258,19 @@ def all_metrics(
 def classification_metrics(
     labels: Sequence[int], predictions: Sequence[int], classes: int
 ) -> dict[str, float]:
-    """UAR, WA, macro-F1 and weighted F1 of class ids (clips,), means over the classes that occur in
-    `labels`.
+    """UAR, WA, macro-F1 and weighted F1 of class ids, (clips,).
+
+    Means over classes are over the classes that occur in `labels`.
     """
     outputs = Outputs(np.asarray(labels), np.asarray(predictions), classes)
     return values(outputs, EMOTIONS.headline)
 
 
 def compute_metrics(prediction: "EvalPrediction") -> dict[str, float]:
-    """The Trainer's `compute_metrics`: from an `EvalPrediction` of labels and logits (clips,
-    outputs).
+    """Compute the headline metrics; a function for the argument `compute_metrics` of a Trainer.
+
+    Args:
+        prediction: labels, and logits or predicted values, (clips, outputs).
 
     Example: `Trainer(model, args, compute_metrics=ser_hf.compute_metrics)`
     """
@@ -263,7 +279,7 @@ def compute_metrics(prediction: "EvalPrediction") -> dict[str, float]:
 
 
 def mean_metrics(runs: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
-    """The mean of each metric over runs; None if it is undefined for one."""
+    """The mean of each metric over runs; None if the metric is undefined for a run."""
     means: dict[str, float | None] = {}
     for name in runs[0]:
         scores = [run[name] for run in runs]

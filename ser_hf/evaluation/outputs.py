@@ -29,7 +29,7 @@ class Outputs:
     probabilities: np.ndarray | None = None
     votes: np.ndarray | None = None
 
-    # A field of `Ratings`.
+    # A field of `Ratings`, so that code for both classes can read it.
     values = None
 
     @classmethod
@@ -41,7 +41,7 @@ class Outputs:
         Args:
             labels: true class ids, (clips,).
             shares: probabilities, (clips, classes).
-            votes: as the field.
+            votes: shares of the raters' votes, (clips, classes).
         """
         probabilities = np.asarray(shares)
         return cls(
@@ -70,14 +70,16 @@ class Outputs:
 
     @functools.cached_property
     def unweighted(self) -> "Weighted":
-        """Each clip once."""
+        """The outputs with the weight 1 for each clip."""
         return self.weighted(np.ones((1, len(self.labels))))
 
     def main_by_group(self, group: np.ndarray, count: int) -> Callable[[np.ndarray], np.ndarray]:
-        """A function from weights (resamples, clips) to the UAR of each group, (resamples, count).
+        """Make a function from weights (resamples, clips) to the UAR of each group.
+
+        The function returns (resamples, count).
 
         Args:
-            group: the number of each clip's group, (clips,), -1 for none.
+            group: the number of the group of each clip, (clips,), -1 for a clip in no group.
             count: the number of groups.
         """
         present, label = np.unique(self.labels, return_inverse=True)
@@ -96,28 +98,31 @@ class Outputs:
 
         return uar_of_groups
 
-    # These three are sparse, so that memory grows with the clips and not with the classes.
+    # The next three matrices are sparse: their size depends on the clips and not on the classes.
     @functools.cached_property
     def labeled(self) -> csr_array:
-        """1 in the column of each clip's label, (clips, classes)."""
+        """Indicator of the label of each clip, 0 or 1, (clips, classes)."""
         return one_hot(self.labels, self.classes)
 
     @functools.cached_property
     def predicted(self) -> csr_array:
-        """1 in the column of each clip's prediction, (clips, classes)."""
+        """Indicator of the prediction for each clip, 0 or 1, (clips, classes)."""
         return one_hot(self.predictions, self.classes)
 
     @functools.cached_property
     def recognized(self) -> csr_array:
-        """1 in the column of each clip's label where it is predicted, (clips, classes)."""
+        """Indicator of the label of each clip that is recognized, 0 or 1, (clips, classes)."""
         return one_hot(self.labels, self.classes, self.labels == self.predictions)
 
     @functools.cached_property
     def in_top_two(self) -> np.ndarray:
-        """Whether the label is one of the two most probable classes; nan with fewer than three."""
+        """Whether the label of each clip is one of the two most probable classes, (clips,).
+
+        All values are nan if there are fewer than three classes.
+        """
         if self.classes < 3:
             return np.full(len(self.labels), np.nan)
-        # Equal probabilities rank as in scikit-learn: the later class first.
+        # Of classes with equal probabilities the later one ranks first, as in scikit-learn.
         ranked = np.argsort(self.probabilities, axis=1, kind="stable")[:, ::-1][:, :2]
         return (ranked == self.labels[:, None]).any(axis=1)
 
@@ -135,8 +140,9 @@ class Outputs:
 
     @functools.cached_property
     def overconfidence(self) -> csr_array:
-        """Confidence minus correctness of each clip, in the column of its confidence bin, (clips,
-        bins).
+        """Confidence minus correctness (0 or 1) of each clip, (clips, bins).
+
+        The value is in the column of the clip's confidence bin.
         """
         confidence, bins = confidence_bins(self.probabilities)
         return one_hot(bins, BINS, confidence - (self.predictions == self.labels))
@@ -168,8 +174,10 @@ class Outputs:
 
 
 class Weighted:
-    """Outputs under weights of the clips, (resamples, clips): how often each resample drew each
-    clip.
+    """Counts and scores of `Outputs` with weights for the clips.
+
+    Args:
+        weights: how often each clip is in each resample, (resamples, clips).
     """
 
     def __init__(self, outputs: Outputs, weights: np.ndarray):
@@ -189,17 +197,17 @@ class Weighted:
 
     @functools.cached_property
     def by_chance(self) -> np.ndarray:
-        """Clips times the number of correct predictions to expect by chance, (resamples,)."""
+        """The expected number of correct predictions by chance, times the clips, (resamples,)."""
         return (self.support * self.predicted).sum(axis=1)
 
     @functools.cached_property
     def f1(self) -> np.ndarray:
-        """F1 of each class, (resamples, classes); nan for a class without a clip."""
+        """F1 of each class, (resamples, classes); nan for a class without clips."""
         scores = 2 * self.recognized / (self.support + self.predicted)
         return np.where(self.support > 0, scores, np.nan)
 
     def mean(self, scores: np.ndarray) -> np.ndarray:
-        """Means of scores of the clips, (clips,), without those that are nan: (resamples,)."""
+        """The weighted mean of the scores of clips, (clips,), that are not nan: (resamples,)."""
         defined = np.isfinite(scores)
         return self.weights @ np.where(defined, scores, 0) / (self.weights @ defined)
 
@@ -218,8 +226,7 @@ class Weighted:
         spread_of_labels = total - (self.support**2).sum(axis=1)
         spread = np.sqrt(spread_of_predictions * spread_of_labels)
         correlation = (self.correct * self.clips - self.by_chance) / spread
-        # If all predictions or all labels are one class there is no correlation, as in
-        # scikit-learn.
+        # If all predictions or all labels have one class, the result is 0, as in scikit-learn.
         return np.where((spread == 0) & (total > 0), 0, correlation)
 
     def auroc(self) -> np.ndarray:
@@ -231,9 +238,9 @@ class Weighted:
 class _RocArea:
     """AUROC of one class in each resample, from weights (resamples, clips).
 
-    It is the share of pairs of a clip of the class (positive) and another clip (negative) in which
-    the positive has the higher score; pairs with equal scores count half. Clips are sorted once,
-    not in each resample.
+    A pair consists of a clip of the class (positive) and a clip of another class (negative). AUROC
+    is the share of the pairs in which the positive clip has the higher score; a pair with equal
+    scores counts as half. Clips are sorted once, not again for each resample.
 
     Args:
         is_positive: whether a clip is of the class, (clips,).
@@ -245,8 +252,8 @@ class _RocArea:
         ranked = scores[self.order]
         ranks = np.flatnonzero(is_positive[self.order])
         self.positives = self.order[ranks]
-        # For each positive: how many clips, and how many positives, have a lower score, and how
-        # many have at most its score.
+        # For each positive clip: the number of clips with a lower score (below), and with a lower
+        # or equal score (upto); then the same numbers for positive clips only.
         self.below = np.searchsorted(ranked, ranked[ranks], "left")
         self.upto = np.searchsorted(ranked, ranked[ranks], "right")
         self.positives_below = np.searchsorted(ranks, self.below)
@@ -256,7 +263,8 @@ class _RocArea:
         drawn = weights[:, self.positives]
         positives = _cumulative(drawn)
         clips = _cumulative(weights[:, self.order])
-        # Negatives below each positive, plus negatives with at most its score: twice its pairs.
+        # Negatives with a lower score, plus negatives with a lower or equal score: this is twice
+        # the number of pairs that each positive wins, as equal scores count half.
         negatives = (
             clips[:, self.below]
             + clips[:, self.upto]
@@ -268,5 +276,5 @@ class _RocArea:
 
 
 def _cumulative(weights: np.ndarray) -> np.ndarray:
-    """Cumulative sums of (resamples, clips) that begin with 0, (resamples, clips + 1)."""
+    """Cumulative sums of weights over clips, beginning with 0: (resamples, clips + 1)."""
     return np.concatenate([np.zeros((len(weights), 1)), np.cumsum(weights, axis=1)], axis=1)

@@ -1,4 +1,4 @@
-"""The table of clips, what is known about them, and predictions for them."""
+"""The table of predictions: clips, their columns of the corpus, and predictions for them."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -16,9 +16,9 @@ from .outputs import Outputs
 from .ratings import Ratings
 from .tasks import Task, task_of
 
-# The columns of a corpus that predictions keep; None where a corpus has no value.
+# The columns of a corpus that predictions keep; a clip without a value has None.
 CLIP_COLUMNS = tuple(grouped_columns())
-# Another label of the same clip, where a corpus has both the intended and the perceived emotion.
+# Columns of a second label, in a corpus with both the intended and the perceived emotion.
 OTHER_LABELS = ("intended", "perceived")
 
 
@@ -27,13 +27,13 @@ class Predictions:
     """Clips of one split and the predictions for them.
 
     Args:
-        labels: class ids, (clips,), with the `names` of the classes; or targets, (clips,
-            dimensions), with theirs.
-        probabilities: (runs, clips, classes), float32; runs are seeds on the same clips. Of
-            dimensions the values.
-        columns: of `CLIP_COLUMNS`, and of `OTHER_LABELS` if the corpus has them: a value for each
-            clip, or None.
-        votes: shares of raters for each class, (clips, classes), nan for clips without.
+        names: names of the classes or of the dimensions.
+        labels: class ids, (clips,), or targets, (clips, dimensions).
+        probabilities: probabilities, (runs, clips, classes), or predicted values, (runs, clips,
+            dimensions), float32. Runs are seeds on the same clips.
+        columns: {column: values}, with a value or None for each clip. They are `CLIP_COLUMNS`, and
+            `OTHER_LABELS` if the corpus has them.
+        votes: shares of the raters' votes, (clips, classes), nan for clips that nobody rated.
     """
 
     names: list[str]
@@ -49,7 +49,7 @@ class Predictions:
 
     @property
     def predicted(self) -> np.ndarray:
-        """Class ids, (runs, clips)."""
+        """Predicted class ids, (runs, clips)."""
         return self.probabilities.argmax(axis=2)
 
     @property
@@ -109,8 +109,9 @@ def of_rows(dataset: Dataset, rows: Sequence[int], probabilities: np.ndarray) ->
 
 
 def _other_labels(cells: Mapping[str, list[Any]]) -> dict[str, list[str | None]]:
-    """The columns of `OTHER_LABELS` that have emotions: a user's table may use these names for
-    anything.
+    """The columns of `OTHER_LABELS`, if their values are emotions.
+
+    A user's table may have columns of these names with other content.
     """
     emotions = {None, *EMOTIONS}
     return {
@@ -119,7 +120,10 @@ def _other_labels(cells: Mapping[str, list[Any]]) -> dict[str, list[str | None]]
 
 
 def _votes(cells: Mapping[str, list[Any]], classes: int) -> np.ndarray | None:
-    """(clips, classes), nan for clips that nobody rated; None without a column of votes."""
+    """Shares of the raters' votes, (clips, classes); None if there is no column of votes.
+
+    The shares are nan for clips that nobody rated.
+    """
     if "votes" not in cells:
         return None
     nothing = [np.nan] * classes
@@ -129,11 +133,12 @@ def _votes(cells: Mapping[str, list[Any]], classes: int) -> np.ndarray | None:
 
 
 def to_table(part: str, predictions: Predictions) -> pa.Table:
-    """One row per clip, of one run.
+    """Convert the predictions of one run to a table, with one row per clip.
 
     Columns are id, part, `CLIP_COLUMNS`, path, label, predicted, the probability of each class
-    (`p_LABEL`) and, with votes, their shares (`vote_LABEL`). Of dimensions the target (`true_NAME`)
-    and the predicted value (`p_NAME`) of each, 0 to 1, stand in place of label and predicted.
+    (`p_LABEL`) and, with votes, their shares (`vote_LABEL`). For dimensions, the columns label and
+    predicted are replaced by the target (`true_NAME`) of each dimension, and its predicted value is
+    `p_NAME`, both from 0 to 1.
     """
     (probabilities,) = predictions.probabilities
     names = predictions.names
@@ -177,8 +182,9 @@ def _text_or_numbers(predictions: Predictions) -> dict[str, pa.Array]:
 
 
 def from_table(table: pa.Table, part: str, names: Sequence[str]) -> Predictions:
-    """The predictions in a table of `to_table`, of one run or, with a column `seed`, of several on
-    the same clips.
+    """Read predictions from a table of `to_table`.
+
+    A table with a column `seed` has several runs, on the same clips.
 
     Raises:
         ValueError: if the seeds predicted different clips.
@@ -209,7 +215,7 @@ def from_table(table: pa.Table, part: str, names: Sequence[str]) -> Predictions:
 
 
 def _rows_of_runs(table: pa.Table) -> list[np.ndarray]:
-    """The rows of each seed, in the order of the clips of the first one, (clips,) each."""
+    """The row numbers of each seed, (clips,); all in the clip order of the first seed."""
     keys = [name for name in ("seed", "fold", "id") if name in table.column_names]
     rows = table.select(keys).to_pandas()
     seed_of_row = rows.pop("seed") if "seed" in rows else np.zeros(len(rows))

@@ -1,4 +1,4 @@
-"""Probabilities from logits, and what metrics need of them; scikit-learn is not needed here."""
+"""Probabilities from logits, and bins of probabilities. This module needs no scikit-learn."""
 
 import numpy as np
 import scipy.special
@@ -10,8 +10,11 @@ LEAST = float(np.finfo(np.float32).eps)
 
 
 def activated(logits: np.ndarray, problem_type: str | None) -> np.ndarray:
-    """What logits, float32 (clips, outputs), say, as in `pipeline`: probabilities of classes, of
-    each label of a multi-label model by itself, or the values of dimensions, which logits are."""
+    """Convert logits, float32 (clips, outputs), to probabilities or values, as `pipeline` does.
+
+    A regression model's logits are the values of the dimensions. The labels of a multi-label model
+    have independent probabilities (sigmoid). The probabilities of classes have the sum 1 (softmax).
+    """
     if problem_type == "regression":
         return logits
     return (
@@ -27,16 +30,18 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def clipped(probabilities: np.ndarray) -> np.ndarray:
-    """Raise probabilities (clips, classes) to at least `LEAST`, and scale the rows to the sum 1,
-    float64.
+    """Raise probabilities (clips, classes) to at least `LEAST`, then scale each row to the sum 1.
+
+    The result is float64.
     """
     raised = np.clip(probabilities.astype(np.float64), LEAST, 1)
     return raised / raised.sum(axis=1, keepdims=True)
 
 
 def confidence_bins(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The highest probability of each clip and its bin, 0 to `BINS` - 1, upper bounds included (Guo
-    et al. 2017).
+    """The highest probability of each clip, (clips,), and the number of its bin, (clips,).
+
+    Bins are numbered from 0 to `BINS` - 1; a bin includes its upper bound (Guo et al. 2017).
     """
     top = probabilities.max(axis=1).astype(np.float64)
     return top, np.clip(np.ceil(top * BINS).astype(int) - 1, 0, BINS - 1)

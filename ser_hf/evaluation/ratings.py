@@ -21,7 +21,7 @@ class Ratings:
     labels: np.ndarray
     values: np.ndarray
 
-    # Fields of `Outputs`.
+    # Fields of `Outputs`, so that code for both classes can read them.
     predictions = None
     probabilities = None
     votes = None
@@ -31,26 +31,29 @@ class Ratings:
         return Ratings(self.labels[places], self.values[places])
 
     def weighted(self, weights: np.ndarray) -> "Moments":
-        """Scores are (resamples, dimensions)."""
+        """The moments under weights of the clips, (resamples, clips).
+
+        Scores of the result have the shape (resamples, dimensions).
+        """
         weights = np.asarray(weights, np.float64)
         shares = weights / weights.sum(axis=1, keepdims=True)
         return Moments(self, lambda values: shares @ values)
 
     @functools.cached_property
     def unweighted(self) -> "Moments":
-        """Each clip once."""
+        """The moments with the weight 1 for each clip."""
         return self.weighted(np.ones((1, len(self.labels))))
 
     def main_by_group(self, group: np.ndarray, count: int) -> Callable[[np.ndarray], np.ndarray]:
-        """As `Outputs.main_by_group`, but the mean CCC of each group."""
+        """Make a function from weights to the mean CCC of each group; see `Outputs`."""
         in_group = group >= 0
-        # A clip of no group is in the column of group 0, with the value 0.
+        # A clip in no group is in the column of group 0, with the value 0, which changes no sum.
         column = np.maximum(group, 0)
         clips = one_hot(column, count, in_group)
 
         def ccc_of_groups(weights: np.ndarray) -> np.ndarray:
             def mean(values: np.ndarray) -> np.ndarray:
-                """From (clips, dimensions) to the groups' means, (resamples, count, dimensions)."""
+                """The means of values (clips, dimensions): (resamples, count, dimensions)."""
                 sums = []
                 for of_dimension in values.T:
                     sums.append(weights @ one_hot(column, count, in_group * of_dimension))
@@ -65,24 +68,25 @@ class Moments:
     """Scores of `Ratings`, (..., dimensions), from population moments as in Lin (1989).
 
     Args:
-        mean: from values (clips, dimensions) to their means over clips, (..., dimensions).
+        mean: function from values (clips, dimensions) to their means over clips, (...,
+            dimensions).
     """
 
     def __init__(self, ratings: Ratings, mean: Callable[[np.ndarray], np.ndarray]):
         self.mean = mean
         middle = ratings.labels.mean(axis=0, dtype=np.float64)
-        # Centered first: the moments of numbers far from zero lose digits.
+        # Values are centered first, because moments of numbers far from zero lose precision.
         self.targets = ratings.labels - middle
         self.values = ratings.values - middle
 
     @functools.cached_property
     def means(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of the targets and of the values."""
+        """The mean of the targets and the mean of the predicted values."""
         return self.mean(self.targets), self.mean(self.values)
 
     @functools.cached_property
     def variances(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of the targets and of the values."""
+        """The variance of the targets and the variance of the predicted values."""
         of_targets = self.mean(self.targets**2) - self.means[0] ** 2
         of_values = self.mean(self.values**2) - self.means[1] ** 2
         # Rounding may leave a small negative number.
@@ -90,7 +94,7 @@ class Moments:
 
     @functools.cached_property
     def covariance(self) -> np.ndarray:
-        """Of the targets with the values."""
+        """The covariance of the targets and the predicted values."""
         return self.mean(self.targets * self.values) - self.means[0] * self.means[1]
 
     def ccc(self) -> np.ndarray:
@@ -98,7 +102,7 @@ class Moments:
         return 2 * self.covariance / (sum(self.variances) + (self.means[0] - self.means[1]) ** 2)
 
     def pearson(self) -> np.ndarray:
-        """Pearson's correlation; nan where targets or values do not vary."""
+        """Pearson's correlation; nan if the targets or the predicted values are constant."""
         product = self.variances[0] * self.variances[1]
         return np.where(product > 0, self.covariance / np.sqrt(product), np.nan)
 

@@ -1,5 +1,5 @@
-"""Robustness: the same test clips evaluated again under noise, in rooms, over telephones and the
-like.
+"""Robustness: evaluation of the test clips with added noise, reverberation, telephone coding and
+other changes.
 """
 
 import dataclasses
@@ -20,20 +20,21 @@ from .predictions import Predictions
 from .ratings import Ratings
 from .sections import CleanScores, ConditionScores, Robustness, RobustnessSettings
 
-# Samples of a chunk of clips, 67 MB.
+# Clips are processed in chunks of about this number of samples, 67 MB.
 _CHUNK_SAMPLES = 2**24
 _FRAME_SECONDS = 0.05
 _ACTIVE_RANGE = 30.0  # dB
-# An office, m3, and the distance from the speaker to a laptop or telephone on the table, m.
+# Volume of an office (m3), and distance from the speaker to a device on the table (m).
 _ROOM_VOLUME = 60.0
 _DISTANCE = 1.0
-# By kbit/s: G.711 of land lines, GSM 06.10 (full rate) of early mobile telephones.
+# {kbit/s: codec}: G.711 of land lines, and GSM 06.10 (full rate) of early mobile telephones.
 _TELEPHONE_CODECS = {64: "mu_law", 13: "gsm"}
 
 
 def active_frames(waveform: np.ndarray, sampling_rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean powers of the 50 ms frames, (frames,), and whether each contains speech; the last frame
-    may be shorter.
+    """The mean power of each 50 ms frame, and whether the frame contains speech, (frames,) each.
+
+    The last frame may be shorter.
     """
     starts = np.arange(0, len(waveform), max(1, round(_FRAME_SECONDS * sampling_rate)))
     sums = np.add.reduceat(np.square(waveform, dtype=np.float64), starts)
@@ -44,8 +45,9 @@ def active_frames(waveform: np.ndarray, sampling_rate: int) -> tuple[np.ndarray,
 def add_noise(
     waveform: np.ndarray, noise: np.ndarray, snr: float, sampling_rate: int
 ) -> np.ndarray:
-    """Add `noise` (samples,) to the waveform (samples,) at `snr` dB below the power of its speech
-    frames.
+    """Add noise to a waveform, `snr` dB below the mean power of the frames with speech.
+
+    Both are (samples,).
     """
     powers, active = active_frames(waveform, sampling_rate)
     silence = 10 * math.log10(powers[active].mean() / transforms.mean_power(waveform))
@@ -55,16 +57,18 @@ def add_noise(
 def room_response(decay: float, sampling_rate: int, rng: np.random.Generator) -> np.ndarray:
     """An impulse response, float32 (samples,), that falls by 60 dB in `decay` seconds.
 
-    Its direct-to-reverberant ratio is that of a diffuse field: (critical distance / distance)
-    squared, the critical distance being 0.057 sqrt(volume / decay) m (H. Kuttruff, Room Acoustics).
+    Its direct-to-reverberant ratio is the ratio in a diffuse field: (critical distance / distance)
+    squared. The critical distance is 0.057 sqrt(volume / decay) m (H. Kuttruff, Room Acoustics).
     """
     ratio = 10 * math.log10(0.057**2 * _ROOM_VOLUME / decay / _DISTANCE**2)
     return transforms.generated_response(decay, ratio, sampling_rate, rng)
 
 
 def shorten(waveform: np.ndarray, seconds: float, sampling_rate: int) -> np.ndarray:
-    """A view of at most `seconds` around the middle of the speech, so that silence at one end does
-    not decide.
+    """A view of at most `seconds` of the waveform, around the middle of the speech.
+
+    The middle of the speech is used, and not the middle of the waveform, so that a long silence at
+    one end does not shift the part that is kept.
     """
     length = max(1, round(seconds * sampling_rate))
     if length >= len(waveform):
@@ -82,16 +86,16 @@ Change = Callable[[np.ndarray, float, int, np.random.Generator], np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """What conditions of a kind have in common.
+    """A kind of change, such as noise, which several conditions apply at different severities.
 
     Args:
-        title: the name of the kind.
-        axis: the name of its severity.
-        unit: of the severity.
-        clean: the severity at which nothing changes.
-        severities: those of `CONDITIONS`.
-        description: one line, {} being the severity.
-        change: applies the condition to a clip.
+        title: name of the kind.
+        axis: name of the severity, for the axis of a picture.
+        unit: unit of the severity.
+        clean: the severity at which a clip does not change.
+        severities: the severities in `CONDITIONS`.
+        description: one line about the change; {} is replaced by the severity.
+        change: function that applies the change to a clip.
     """
 
     title: str
@@ -123,8 +127,9 @@ def _telephone(
 
 
 KINDS = {
-    # Unlike noise with the clip's spectrum it carries no emotion, and unlike white noise, whose
-    # power is mostly above that of speech, its effect does not depend on the sampling rate.
+    # Pink noise, and not noise with the spectrum of the clip, because that carries emotion. White
+    # noise has most of its power above the frequencies of speech, so its effect would depend on the
+    # sampling rate.
     "noise": Kind(
         title="pink noise",
         axis="signal-to-noise ratio",
@@ -189,7 +194,7 @@ KINDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Condition:
-    """A change of clips: a key of `KINDS` and how strong it is."""
+    """A change of clips at one severity; `kind` is a key of `KINDS`."""
 
     kind: str
     severity: float
@@ -201,11 +206,11 @@ class Condition:
     def apply(
         self, waveform: np.ndarray, sampling_rate: int, clip: str, seed: int = 0
     ) -> np.ndarray:
-        """The waveform, float32 (samples,), under the condition.
+        """Apply the condition to a waveform, float32 (samples,).
 
-        Random numbers depend on the kind, the clip's id and the seed only: all severities of a kind
-        use the same noise at several levels. An empty or silent clip has no level and stays
-        unchanged.
+        Random numbers depend only on the kind, the id of the clip and the seed, so all severities
+        of a kind use the same noise, at different levels. An empty or silent clip has no level and
+        stays unchanged.
         """
         kind = KINDS[self.kind]
         if self.severity == kind.clean or not waveform.any():
@@ -232,21 +237,21 @@ def robustness(
 ) -> Robustness:
     """Evaluate clean clips and the same clips under each condition, for the report.
 
-    Memory holds some minutes of audio, however many clips there are. Conditions share the
-    bootstrap's resamples with the clean clips, so `drop_interval` is of paired differences and
-    narrower than the interval of UAR.
+    The memory holds a few minutes of audio at a time, however many clips there are. The clean clips
+    and all conditions use the same bootstrap resamples. `drop_interval` is therefore an interval of
+    paired differences, and is narrower than the interval of the metric.
 
     Args:
-        classify: the probabilities (clips, classes), or the values of dimensions, of some
-            waveforms, including the model's preparation of clips (trimming, normalization):
-            conditions change recordings.
-        waveforms: float32 (samples,) by clip, at `rate` Hz.
-        predictions: of the clean clips, in the order of the waveforms.
-        bootstrap: resamples.
+        classify: function from waveforms to probabilities, (clips, classes), or to predicted
+            values, (clips, dimensions). It must include the model's preparation of clips (trimming,
+            normalization), because conditions are changes of the recording.
+        waveforms: one waveform for each clip, float32 (samples,), at `rate` Hz.
+        predictions: predictions for the clean clips, in the order of the waveforms.
+        bootstrap: number of resamples.
 
     Returns:
-        The results of the clean clips, of each condition and of each kind, with the first three
-        headline metrics of the task.
+        The first three headline metrics of the task for the clean clips, for each condition and for
+        each kind.
     """
     degraded = _evaluate_conditions(classify, waveforms, predictions, rate, conditions)
     outputs = [predictions.outputs[0], *(of_condition.outputs for of_condition in degraded)]
@@ -275,7 +280,7 @@ def robustness(
 
 @dataclasses.dataclass(frozen=True)
 class _Degraded:
-    """The outputs for all clips under a condition, and how many clips it changed."""
+    """The outputs for all clips under a condition, and the number of clips that it changed."""
 
     outputs: Outputs | Ratings
     changed: int
@@ -311,8 +316,8 @@ class _Scored:
 
     Args:
         main: the main metric of the task.
-        scores: {metric: value} of each.
-        resampled: the main metric in each resample, (resamples,), of each.
+        scores: {metric: value}, for the clean clips and for each condition.
+        resampled: the main metric in each resample, (resamples,), for the same.
     """
 
     main: str
@@ -347,7 +352,7 @@ def _chance(labels: np.ndarray) -> float:
 def _condition_scores(
     condition: Condition, scored: _Scored, i: int, changed: int, confidence: float
 ) -> ConditionScores:
-    """The results under a condition, the `i`-th of the scores."""
+    """The results under a condition, whose scores are at position `i`."""
     kind = KINDS[condition.kind]
     clean = scored.scores[0]
     scores = scored.scores[i]
@@ -369,9 +374,9 @@ def _condition_scores(
 def _area_scores(
     conditions: Sequence[Condition], scored: _Scored, confidence: float
 ) -> dict[str, CleanScores]:
-    """By kind the mean scores over its curve."""
+    """The mean scores over the severities of each kind, by kind."""
     names = list(scored.scores[0])
-    # A row has the metrics, then the main metric in each resample.
+    # Each row has the value of each metric, then the main metric in each resample.
     rows = np.array(
         [
             [*scores.values(), *resampled]
@@ -390,11 +395,17 @@ def _area_scores(
 
 
 def _areas(conditions: Sequence[Condition], scores: np.ndarray) -> dict[str, np.ndarray]:
-    """By kind the area under the curve of each score, (1 + conditions, scores), over severity,
-    divided by the range of severities: the mean score. The clean clips are in the first row.
+    """The mean of each score over the severities of each kind.
 
-    Severities are joined by straight lines (trapezoidal rule). Clean clips are a point of the curve
-    if nothing changes at a finite severity: a gain of 0 dB, but no signal-to-noise ratio.
+    The mean is the area under the curve of the score over severity (trapezoidal rule), divided by
+    the range of the severities. The clean clips are a point of the curve if they have a finite
+    severity: a gain of 0 dB is finite, a signal-to-noise ratio without noise is not.
+
+    Args:
+        scores: (1 + conditions, scores); the first row is for the clean clips.
+
+    Returns:
+        {kind: (scores,)}, without kinds that have fewer than two severities.
     """
     areas = {}
     for name, kind in KINDS.items():
@@ -417,7 +428,11 @@ def _areas(conditions: Sequence[Condition], scores: np.ndarray) -> dict[str, np.
 def _chunks(
     condition: Condition, waveforms: Sequence[np.ndarray], ids: Sequence[str], rate: int
 ) -> Iterator[list[tuple[np.ndarray, bool]]]:
-    """Chunks of the clips under a condition, in order: each clip, and whether it has changed."""
+    """Apply a condition to the clips, in order and in chunks.
+
+    Yields:
+        Lists with a pair for each clip: the changed waveform, and whether it differs.
+    """
 
     def change(place: int) -> tuple[np.ndarray, bool]:
         clean = np.asarray(waveforms[place], dtype=np.float32)
@@ -430,10 +445,10 @@ def _chunks(
 
 
 def mean_robustness(runs: Sequence[Robustness], clips: int) -> Robustness:
-    """The mean over runs of the same conditions, without intervals.
+    """The mean results over runs with the same conditions, without intervals.
 
     Args:
-        clips: that all runs evaluated together.
+        clips: the number of clips that all runs evaluated together.
     """
     first = runs[0]
     conditions = [
@@ -471,7 +486,7 @@ def _mean_scores(runs: Sequence[CleanScores]) -> dict[str, float | None]:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """The mean of a score over runs; None if it is undefined for one."""
+    """The mean of a score over runs; None if the score is undefined for a run."""
     if None in values:
         return None
     # The mean of equal numbers may differ from them in the last digit.

@@ -1,4 +1,4 @@
-"""The sections of a report that hold numbers: evaluation computes into these classes.
+"""The sections of a report that contain numbers, as classes for the results of evaluation.
 
 `ser_hf.report.report.Report` composes them. The keys of report.json, its JSON schema and the page
 on report keys follow from the fields.
@@ -50,7 +50,7 @@ class Section(BaseModel):
     )
 
     def filled(self) -> dict[str, Any]:
-        """The values that were set, by the name of their field."""
+        """The values that were set, by field name."""
         return {
             name: getattr(self, name)
             for name in type(self).model_fields

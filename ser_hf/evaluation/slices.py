@@ -1,5 +1,8 @@
-"""Slices: metrics of groups of the test clips and the gaps between them, other labels, corpora by
-themselves; and how much of the variance of a measure groups explain."""
+"""Slices: metrics of groups of test clips, and the gaps between groups.
+
+The module also evaluates against a second label and by corpus, and computes the share of the
+variance of a measure that groups explain.
+"""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -14,32 +17,41 @@ from .metrics import mean_metrics, values
 from .predictions import Predictions
 from .sections import Collision, CorpusScores, Gap, Perceived, Slice
 
-# With fewer clips a slice is listed, but neither best nor worst: chance alone may make it so.
+# A group with fewer clips is listed, but is not compared as best or worst: its score is too random.
 _FEWEST_CLIPS = 5
-# With fewer speakers there is no interval either: one or two speakers say nothing about others.
+# A group with fewer speakers is not compared either and has no interval: one or two speakers do not
+# represent others.
 _FEWEST_SPEAKERS = 3
-# A class is named with the other class that takes at least this share of its clips.
+# Two classes are reported as confused if at least this share of the clips of the first is predicted
+# as the second.
 NAMED = 0.2
 Places = dict[str, dict[str, np.ndarray]]
 
 
 def slice_places(predictions: Predictions) -> Places:
-    """{slice: {value: places of its clips}} of those of `SLICES` that divide the clips."""
-    found: Places = {}
+    """The positions of the clips of each group: {slice: {group: positions}}.
+
+    A slice of `SLICES` is left out if it does not divide the clips, or has too many groups.
+    """
+    places: Places = {}
     for name, slicing in SLICES.items():
         groups = [slicing.group(value) for value in predictions.columns.get(slicing.column, [])]
         present = set(groups) - {None}
         if 1 < len(present) <= slicing.most_values:
             number = {group: i for i, group in enumerate(slicing.in_order(present))}
-            of = np.asarray([number.get(group, -1) for group in groups])
-            found[name] = {group: np.flatnonzero(of == i) for group, i in number.items()}
-    return found
+            number_of_clip = np.asarray([number.get(group, -1) for group in groups])
+            places[name] = {
+                group: np.flatnonzero(number_of_clip == i) for group, i in number.items()
+            }
+    return places
 
 
 def measure_slices(predictions: Predictions) -> tuple[Measure, Measure]:
-    """Give two measures for the bootstrap: the main score of each group of clips, whose resamples
-    draw speakers, and that of each speaker, whose resamples draw clips. Each is {slice: (resamples,
-    values)}, the mean over runs."""
+    """Make two measures for the bootstrap: the main metric of each group, and of each speaker.
+
+    The first needs resamples that draw speakers, the second resamples that draw clips. Both return
+    {slice: (resamples, groups)}, the means over runs.
+    """
     places = slice_places(predictions)
     speakers = {"speaker": places.pop("speaker")} if "speaker" in places else {}
     return _measure(predictions, places), _measure(predictions, speakers)
@@ -66,16 +78,18 @@ def _measure(predictions: Predictions, places: Places) -> Measure:
 def slices_and_gaps(
     predictions: Predictions, resampled: Mapping[str, np.ndarray], confidence: float
 ) -> tuple[dict[str, dict[str, Slice]], dict[str, Gap]]:
-    """{slice: {value: scores}}, and {slice: gap} between the values with the highest and the lowest
-    main score.
+    """The scores of each group, and the gap between the best and the worst group of each slice.
 
-    The UAR of a slice is the mean over the classes in it; `interval` is over speakers and their
-    clips, for a single speaker over clips. Best and worst are selected on the same clips: on new
-    ones the gap would be smaller.
+    The UAR of a group is the mean over the classes that it has. `interval` is over speakers and
+    their clips; for a single speaker it is over clips. The best and the worst group are selected on
+    the same clips that the gap is computed on, so the gap would be smaller on new clips.
 
     Args:
-        resampled: {slice: (resamples, values)} of `measure_slices`.
-        confidence: of the intervals, between 0 and 1.
+        resampled: {slice: (resamples, groups)}, computed by the measures of `measure_slices`.
+        confidence: confidence level of the intervals, between 0 and 1.
+
+    Returns:
+        {slice: {group: scores}}, and {slice: gap}.
     """
     slices: dict[str, dict[str, Slice]] = {}
     gaps: dict[str, Gap] = {}
@@ -103,7 +117,7 @@ def slices_and_gaps(
 
 
 def _count_speakers(predictions: Predictions, places: np.ndarray) -> int | None:
-    """The number of speakers of the clips at some places; None if one is unknown."""
+    """The number of speakers of the clips at some positions; None if a speaker is unknown."""
     names = {predictions.speakers[place] for place in places}
     return None if any(map(is_unknown, names)) else len(names)
 
@@ -111,7 +125,11 @@ def _count_speakers(predictions: Predictions, places: np.ndarray) -> int | None:
 def _gap(
     rows: Mapping[str, Slice], comparable: Mapping[str, np.ndarray], main: str, confidence: float
 ) -> Gap:
-    """The gap between the best and the worst of the comparable values, {value: (resamples,)}."""
+    """The gap between the best and the worst group.
+
+    Args:
+        comparable: the main metric of the groups to compare, {group: (resamples,)}.
+    """
 
     def score(value: str) -> float:
         return getattr(rows[value], main)
@@ -130,7 +148,11 @@ def _gap(
 def _scores(
     predictions: Predictions, places: np.ndarray, labels: np.ndarray | None = None
 ) -> dict[str, float]:
-    """The headline metrics of some clips, mean over runs, by other `labels` if given."""
+    """The headline metrics of the clips at some positions, means over runs.
+
+    Args:
+        labels: labels to use in place of those of the predictions, (clips,).
+    """
     if labels is not None:
         predictions = dataclasses.replace(predictions, labels=labels)
     return mean_metrics(
@@ -139,11 +161,12 @@ def _scores(
 
 
 def other_label(predictions: Predictions) -> Perceived | None:
-    """Evaluate the same predictions against the clips' other label; None without one.
+    """Evaluate the same predictions against a second label of the clips; None without such a label.
 
-    It is the perceived emotion if the corpus is labeled by the intended one, and the other way
-    round. `agreement` is the share of clips on which both agree, `same_clips` their metrics against
-    the report's labels, which are the rows of `counts`.
+    The second label is the perceived emotion if the corpus is labeled by the intended emotion, and
+    the intended emotion otherwise. `agreement` is the share of clips on which both labels agree.
+    `same_clips` has the metrics of the same clips against the labels of the report, which are the
+    rows of `counts`.
     """
     class_ids = {label: i for i, label in enumerate(predictions.names)}
     for name in ("perceived", "intended"):
@@ -167,10 +190,10 @@ def other_label(predictions: Predictions) -> Perceived | None:
 
 
 def by_corpus(predictions: Predictions) -> dict[str, CorpusScores]:
-    """The results of each corpus; empty with one corpus.
+    """The results of each corpus; empty if there is only one corpus.
 
-    Metrics are over the classes that a corpus has, mean over runs; its confusion is over all
-    classes, summed over runs.
+    Metrics are over the classes of the corpus, means over runs. The confusion matrix has all
+    classes, and is summed over runs.
     """
     corpus_of_clip = np.asarray(predictions.columns["corpus"])
     corpora = sorted(set(corpus_of_clip.tolist()))
@@ -192,8 +215,10 @@ def _corpus_scores(predictions: Predictions) -> CorpusScores:
 
 
 def _collisions(counts: np.ndarray, names: Sequence[str]) -> list[Collision]:
-    """For each class, the class that is predicted instead for a share of `NAMED` or more of its
-    clips, the largest share first; `foreign` if the corpus lacks that class.
+    """The pairs of a class and another class that is often predicted for its clips.
+
+    The share of these clips is at least `NAMED`; the largest share is first. `foreign` is true if
+    the corpus has no clips of the predicted class.
     """
     clips = counts.sum(axis=1)
     wrong = counts * (1 - np.eye(len(counts), dtype=int))
@@ -213,10 +238,10 @@ def _collisions(counts: np.ndarray, names: Sequence[str]) -> list[Collision]:
 
 
 def explained_variance(table: pd.DataFrame, measure: str, column: str) -> float | None:
-    """Share of a measure's variance between the groups of a column: epsilon squared (Kelley, 1935),
-    at least 0.
+    """The share of the variance of a measure that the groups of a column explain.
 
-    None where it is undefined: fewer than two groups, as many groups as clips, or no variance.
+    It is epsilon squared (Kelley 1935), at least 0. It is None if undefined: with fewer than two
+    groups, as many groups as clips, or no variance.
     """
     values = table[[column, measure]].dropna()
     groups = values.groupby(column)[measure]

@@ -41,11 +41,11 @@ from .sections import (
 )
 from .slices import by_corpus, measure_slices, other_label, slices_and_gaps
 
-# A class with fewer clips is missing in too many resamples; with 5 clips it is missing in one of
-# 150 (exp(-5)).
+# A class with fewer clips is absent from too many resamples. With 5 clips it is absent from one of
+# 150 resamples (exp(-5)).
 FEW_CLIPS = 5
-# Predictions of a dimension with less than this share of the targets' deviation are called
-# constant.
+# Predictions of a dimension are called constant if their standard deviation is less than this share
+# of the standard deviation of the targets.
 _CONSTANT = 0.1
 
 
@@ -54,19 +54,19 @@ def evaluate_predictions(
 ) -> Results:
     """Compute the results of one split.
 
-    Over several runs, metrics are the mean and confusions the sum; intervals are those of the mean
-    of these runs: they cover other clips and speakers, not other seeds.
+    Over several runs, metrics are means and confusion matrices are sums. Intervals are intervals of
+    these means: they cover other clips and speakers, but not other seeds.
 
     Args:
-        predictions: of one or several runs.
+        predictions: predictions of one or several runs.
         bootstrap: number of resamples.
-        confidence: of the intervals, between 0 and 1.
+        confidence: confidence level of the intervals, between 0 and 1.
     """
     outputs = predictions.outputs
     of_task = _RESULTS[predictions.task.name]
     of_groups, of_speakers = measure_slices(predictions)
 
-    # Everything shares the resamples: drawing them takes as long as computing the metrics.
+    # All measures share the resamples, because drawing takes as long as computing the metrics.
     by_speaker = resample(
         [measure(outputs), of_task.measure(outputs), of_groups],
         _draws(predictions, speaker_keys(predictions), bootstrap),
@@ -105,7 +105,7 @@ def _draws(
 def _evaluate_classes(
     predictions: Predictions, intervals: Sequence[Interval | None]
 ) -> ClassResults:
-    """The results of classes, with the `intervals` of their recalls."""
+    """The results that only classes have; `intervals` are the intervals of their recalls."""
     runs = len(predictions.probabilities)
     classes, counts = pooled_classes(predictions)
     for scores, interval in zip(classes.values(), intervals, strict=True):
@@ -128,7 +128,7 @@ def _warn_of_classes(results: ClassResults) -> list[str]:
 def _evaluate_dimensions(
     predictions: Predictions, intervals: Sequence[Interval | None]
 ) -> DimensionResults:
-    """The results of dimensions, with the `intervals` of their CCC."""
+    """The results that only dimensions have; `intervals` are the intervals of their CCC."""
     dimensions = {}
     for i, (name, interval) in enumerate(zip(predictions.names, intervals, strict=True)):
         targets = predictions.labels[:, i]
@@ -168,12 +168,13 @@ def _scores_of(run: Ratings, dimension: int) -> dict[str, float | None]:
 
 @dataclasses.dataclass(frozen=True)
 class _OfTask:
-    """How the outputs of a task are evaluated.
+    """The functions that evaluate each class of the task emotions, or each dimension.
 
     Args:
-        measure: from the outputs of the runs to what is resampled for each output.
-        evaluate: from the predictions and the interval of each output to its results.
-        warnings: about these results.
+        measure: function from the outputs of the runs to a measure for the bootstrap.
+        evaluate: function from the predictions, and the interval of each class or dimension, to
+            the results.
+        warnings: function from these results to warnings about them.
     """
 
     measure: Callable[[Any], Measure]
@@ -202,7 +203,7 @@ def evaluate_folds(
         folds: predictions of each fold.
         measured: metrics of each fold.
         bootstrap: number of resamples.
-        confidence: of the intervals, between 0 and 1.
+        confidence: confidence level of the intervals, between 0 and 1.
     """
     metrics = mean_metrics(measured)
     intervals = fold_intervals(folds, draw_folds=True, resamples=bootstrap, confidence=confidence)
@@ -225,8 +226,11 @@ def evaluate_folds(
 
 
 def few_speakers(speakers: int, unknown: int = 0) -> list[str]:
-    """Warnings about few test speakers and about `unknown`, the number of clips with an unknown
-    speaker.
+    """The warning about unknown or few test speakers, if there is one.
+
+    Args:
+        speakers: number of test speakers.
+        unknown: number of clips with an unknown speaker.
     """
     if unknown:
         whose = (
@@ -246,6 +250,11 @@ def few_speakers(speakers: int, unknown: int = 0) -> list[str]:
 
 
 def few_clips(supports: Mapping[str, int]) -> list[str]:
+    """The warning about classes with fewer than `FEW_CLIPS` clips, if there are any.
+
+    Args:
+        supports: the number of clips of each class.
+    """
     few = [f"{name} ({clips})" for name, clips in supports.items() if 0 < clips < FEW_CLIPS]
     if not few:
         return []
@@ -261,8 +270,9 @@ def known_intervals(intervals: Intervals, metrics: Mapping[str, float | None]) -
 
 
 def hardest(predictions: Predictions, most: int = 20) -> list[HardClip]:
-    """The clips with the lowest probability of their label, or with the largest error, mean over
-    runs.
+    """The clips with the lowest probability of their label, or with the largest error.
+
+    The probability, or the predicted value of each dimension, is the mean over runs.
     """
     mean = predictions.probabilities.mean(axis=0)
     names = predictions.names
@@ -293,7 +303,7 @@ def hardest(predictions: Predictions, most: int = 20) -> list[HardClip]:
 
 
 def _in_words(names: Sequence[str], values: np.ndarray) -> list[str]:
-    """ "arousal 0.61, valence 0.40" of each clip."""
+    """The values of each clip as text, such as "arousal 0.61, valence 0.40"."""
     texts = []
     for row in values.tolist():
         pairs = zip(names, row, strict=True)

@@ -1,5 +1,5 @@
-"""The tasks in one table: what a model predicts for a clip, and how that is trained, measured and
-described.
+"""The table of tasks: what a model predicts for a clip, and how the predictions are trained,
+measured and described.
 """
 
 import dataclasses
@@ -11,19 +11,20 @@ class Task:
     """A task. Metrics are keys of `ser_hf.evaluation.metrics.METRICS`.
 
     Args:
-        problem_type: of the model's configuration, by which `pipeline` decides what a logit is.
+        problem_type: the key of that name in the model configuration, by which `pipeline` decides
+            how to convert logits.
         loss: key of `ser_hf.training.loss.LOSSES`.
-        main: the metric of headlines, slices, robustness and pictures, and the default to select a
+        main: the metric in headlines, slices, robustness and pictures; by default it selects the
             checkpoint.
-        headline: metrics of small tables, and those that may select a checkpoint; `beside` are
-            shown next to `main`.
-        compared: metrics of paired comparisons.
-        hub: the metrics of `model-index`: type on the Hub, and averaging.
-        outputs: what a model predicts, in the plural.
-        predicts: what a card says that the model predicts; {} is the number of outputs.
-        hardest: which clips the report calls hardest.
-        limits: what a card says of the limits of the outputs; {} is the number of outputs.
-        group: what the score of a group of clips is.
+        headline: the metrics in small tables; any of them may select the checkpoint.
+        beside: the two metrics that are shown next to `main`.
+        compared: the metrics of paired comparisons.
+        hub: the metrics of `model-index`: {metric: (type on the Hub, averaging)}.
+        outputs: noun for the outputs of a model, in the plural.
+        predicts: phrase of the card about the predictions; {} is the number of outputs.
+        hardest: sentence of the report about the choice of the hardest clips.
+        limits: paragraph of the card about the limits of the outputs; {} is their number.
+        group: sentence of the report about the score of a group of clips.
     """
 
     name: str
@@ -94,5 +95,5 @@ TASKS = {task.name: task for task in (EMOTIONS, DIMENSIONS)}
 
 
 def task_of(labels: Any) -> Task:
-    """The task of labels: class ids (clips,), or targets (clips, dimensions)."""
+    """The task to which labels belong: class ids, (clips,), or targets, (clips, dimensions)."""
     return DIMENSIONS if labels.ndim == 2 else EMOTIONS

@@ -1,4 +1,4 @@
-"""Inspects a corpus: measures of its files, copies, descriptors of the voices, and findings."""
+"""Inspection of a corpus: measures of its files, copies, descriptors of voices, and findings."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from .measure import (
 )
 from .voice import VoiceSample, describe_voices
 
-# The format of `inspect.json`.
+# Version of the format of `inspect.json`.
 FORMAT = 3
 # Recipes prepare audio at this rate by default, so that the first training finds the waveforms
 # stored here.
@@ -38,9 +38,9 @@ class Inspection:
     """The result of `inspect_corpus`.
 
     Attributes:
-        facts: `ser_hf.corpora.corpus_facts`.
+        facts: facts about the corpus, from `ser_hf.corpora.corpus_facts`.
         files: every audio file, sorted by path.
-        voice: descriptors of a sample of the clips.
+        voice: descriptors of the voices in a sample of the clips.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Inspection:
 
     @property
     def clips(self) -> list[AudioFile]:
-        """The usable clips: of the corpus, and decodable."""
+        """The usable clips: files that are clips of the corpus and can be decoded."""
         return [file for file in self.files if file.usable]
 
     def to_dict(self) -> dict[str, Any]:
@@ -109,17 +109,17 @@ def inspect_corpus(
 
     Args:
         name: a key of `ser_hf.corpora.CORPORA`.
-        root: the folder of the audio (of ``csv`` the table).
-        cache_dir: of the waveform store (default: see `ser_hf.utils.cache.cache_root`), into which
-            all clips are decoded, 64 kB a second, to find those with the same take cut, re-encoded
-            or at another level.
-        options: of the corpus.
+        root: the folder of the audio; for ``csv`` the table.
+        cache_dir: folder of the waveform store (default: see `ser_hf.utils.cache.cache_root`). All
+            clips are decoded into the store, 64 kB per second of audio, to find clips of the same
+            take that were cut, re-encoded or changed in level.
+        options: options of the corpus.
 
     Returns:
         The measurements of every file, and the findings.
 
     Raises:
-        UserError: for an unknown corpus, a missing folder, a folder without audio.
+        UserError: for an unknown corpus, a missing folder, or a folder without audio.
     """
     if name not in CORPORA:
         raise UserError(f"corpus.name: unknown corpus {name!r}; choose one of {', '.join(CORPORA)}")
@@ -141,11 +141,11 @@ def inspect_corpus(
 
 
 def _search_near_copies(files: Sequence[AudioFile], cache_dir: str | None) -> list[NearCopy]:
-    """The pairs of clips with one take, but not with equal samples."""
+    """Find the pairs of clips with the same take, but not with equal samples."""
     clips = [file for file in files if file.usable and file.measured.duration >= _SHORTEST_STORED]
     if len(clips) < 2:
         return []
-    # In the order of a dataset's rows, so that training on this corpus finds the same store.
+    # Sort like the rows of a dataset, so that training on this corpus finds the same store.
     clips.sort(key=lambda file: file.clip.id)
     audio = [{"path": file.path, "bytes": None} for file in clips]
     store = open_store(audio, _STORE_RATE, cache_dir)

@@ -29,21 +29,22 @@ _LONG_SILENCE = 1.0  # s
 _SHORT = 0.3  # s
 _LONG = 30.0  # s
 _SPEAKER_SPREAD = 10.0  # LU
-_IMBALANCE = 1.5  # clips of the largest class for one of the smallest
+_IMBALANCE = 1.5  # clips of the largest class / clips of the smallest class
 _FEW_SPEAKERS = 10
 _EXPLAINED = 0.2  # share of variance
-_CLIPS_PER_LABEL = 10  # with fewer, what a label explains is mostly chance
+_CLIPS_PER_LABEL = 10  # with fewer, the variance that labels explain is mostly chance
 
 _LISTEN = "Listen to them, then leave the wrong one out with corpus.exclude."
-# Measures of the recording rather than of the voice.
+# The measures that describe the recording rather than the voice.
 _RECORDING = ("floor", "leading_silence", "trailing_silence")
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One finding.
+    """A finding about a corpus.
 
-    `code` is stable; `files` are the paths concerned, each with a remark or an empty string.
+    `code` identifies the kind of finding and does not change between versions. `files` are pairs of
+    a path and a remark, which may be empty.
     """
 
     code: str
@@ -82,12 +83,12 @@ def find(
     near_copies: Sequence[NearCopy],
     title: str,
 ) -> list[Finding]:
-    """All findings, the most serious first.
+    """Compute all findings, the most serious first.
 
     Args:
-        release: the files compared with the list of the release; None for a corpus without a
-            packaged list of its files.
-        title: of the corpus.
+        release: comparison of the files with the published release; None if this package has no
+            list of the files of the release.
+        title: title of the corpus.
     """
     clips = [file for file in files if file.usable]
     findings = [
@@ -106,7 +107,7 @@ def find(
 
 
 def verdict(findings: Sequence[Finding]) -> tuple[Level, str]:
-    """The most serious level, and one sentence."""
+    """The most serious level, and a sentence about all findings."""
     counts = Counter(finding.level for finding in findings)
     most_serious = max(counts, key=LEVELS.index)
     readiness = "Ready for training"
@@ -123,7 +124,7 @@ def verdict(findings: Sequence[Finding]) -> tuple[Level, str]:
 
 
 def _release(release: ReleaseCheck | None) -> Iterator[Finding]:
-    """The comparison with the files of the release."""
+    """Findings about the comparison with the files of the release."""
     if release is None:
         return
     if release.complete:
@@ -146,7 +147,7 @@ def _release(release: ReleaseCheck | None) -> Iterator[Finding]:
 
 
 def _names(files: Sequence[AudioFile], title: str) -> Iterator[Finding]:
-    """File names, and clips in more than one folder."""
+    """Findings about file names, and about clips in more than one folder."""
     clips = _with_role(files, "clip")
     repeated = []
     for group in _groups(clips, lambda file: file.clip.id):
@@ -188,7 +189,7 @@ def _names(files: Sequence[AudioFile], title: str) -> Iterator[Finding]:
 
 
 def _readability(files: Sequence[AudioFile]) -> Iterator[Finding]:
-    """Files that cannot be decoded."""
+    """Findings about files that cannot be decoded."""
     bad = [file for file in files if file.measured is not None and file.measured.error is not None]
     readable = sum(file.usable for file in files)
     yield from _about(
@@ -207,9 +208,9 @@ def _readability(files: Sequence[AudioFile]) -> Iterator[Finding]:
 
 
 def _identical_audio(files: Sequence[AudioFile]) -> Iterator[Finding]:
-    """Files with the same samples.
+    """Findings about files with the same samples.
 
-    Silent files have a finding of their own, and so do clips in two places.
+    Silent files and clips in two folders are left out, because they have other findings.
     """
     compared = []
     for file in files:
@@ -249,7 +250,7 @@ def _identical_audio(files: Sequence[AudioFile]) -> Iterator[Finding]:
 
 
 def _near_copies(pairs: Sequence[NearCopy]) -> Iterator[Finding]:
-    """Files with the same take."""
+    """Findings about files with the same take."""
     text = "of clips with the same take (cut, re-encoded or at another level)"
     across = _pairs_of_files([pair for pair in pairs if pair.across])
     if across:
@@ -272,7 +273,7 @@ def _pairs_of_files(pairs: Sequence[NearCopy]) -> tuple[tuple[str, str], ...]:
 
 
 def _levels(clips: Sequence[AudioFile]) -> Iterator[Finding]:
-    """Silent and clipped clips."""
+    """Findings about silent and clipped clips."""
     yield from _about(
         _where(clips, lambda measured: measured.silent),
         "silent (no sample reaches -60 dBFS)",
@@ -293,7 +294,7 @@ def _levels(clips: Sequence[AudioFile]) -> Iterator[Finding]:
 
 
 def _lengths(clips: Sequence[AudioFile]) -> Iterator[Finding]:
-    """Long silence, and short and long clips."""
+    """Findings about long silence, and about short and long clips."""
 
     def has_long_silence(measured: Measurement) -> bool:
         longest = max(measured.leading_silence, measured.trailing_silence)
@@ -322,9 +323,9 @@ def _lengths(clips: Sequence[AudioFile]) -> Iterator[Finding]:
 
 
 def _sampling_rates(clips: Sequence[AudioFile]) -> Iterator[Finding]:
-    """Clips with another sampling rate than most clips."""
+    """Findings about clips with another sampling rate than most clips."""
     rates = Counter(file.measured.sampling_rate for file in clips)
-    # Of equally frequent rates the highest.
+    # If two rates are equally frequent, the higher rate counts as usual.
     usual = max(rates, key=lambda rate: (rates[rate], rate), default=None)
     tally = ", ".join(f"{rate} Hz: {rates[rate]}" for rate in sorted(rates))
     yield from _about(
@@ -339,7 +340,7 @@ def _sampling_rates(clips: Sequence[AudioFile]) -> Iterator[Finding]:
 
 
 def _balance(clips: Sequence[AudioFile]) -> Iterator[Finding]:
-    """Numbers of clips by label and speaker."""
+    """Findings about the numbers of clips by label and speaker."""
     if not clips:
         return
     table = clip_table(clips)
@@ -368,7 +369,7 @@ def _balance(clips: Sequence[AudioFile]) -> Iterator[Finding]:
 
 
 def _class_sizes(table: pd.DataFrame) -> Iterator[Finding]:
-    """A single class, and classes of unequal size."""
+    """Findings about a single class, and about classes of unequal size."""
     labels = ordered_labels(table["label"])
     counts = table["label"].value_counts()
     if len(labels) < 2:
@@ -393,7 +394,7 @@ def _class_sizes(table: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _leaks(clips: Sequence[AudioFile]) -> Iterator[Finding]:
-    """Properties of the recording that reveal the label or the speaker."""
+    """Findings about properties of the recording that reveal the label or the speaker."""
     table = clip_table(clips)
     if len(clips) >= _CLIPS_PER_LABEL * table["label"].nunique():
         yield from _label_leaks(table)
@@ -414,7 +415,7 @@ def _leaks(clips: Sequence[AudioFile]) -> Iterator[Finding]:
 
 
 def _label_leaks(table: pd.DataFrame) -> Iterator[Finding]:
-    """Measures of the recording whose variance the label explains."""
+    """Findings about measures of the recording whose variance the label explains."""
     for measure in _RECORDING:
         share = explained_variance(table, measure, "label")
         if share is not None and share >= _EXPLAINED:
@@ -438,7 +439,7 @@ def _where(clips: Sequence[AudioFile], condition: Callable[[Measurement], bool])
 
 
 def _groups(files: Sequence[AudioFile], key: Callable[[AudioFile], Any]) -> list[list[AudioFile]]:
-    """The groups of at least two files with the same key, in order of their first file."""
+    """The groups of at least two files with the same key, in the order of their first files."""
     groups: dict[Any, list[AudioFile]] = {}
     for file in files:
         groups.setdefault(key(file), []).append(file)
@@ -467,11 +468,12 @@ def _about(
     remark: Callable[[AudioFile], str] | None = None,
     noun: str = "clip",
 ) -> Iterator[Finding]:
-    """A finding about `files`, whose sentence begins with their number; nothing without files.
+    """Make a finding about files, unless there are none.
 
     Args:
-        remark: a remark for each file; None: no remarks.
-        noun: what the files are called.
+        text: the rest of the sentence, after the number of files.
+        remark: function that returns a remark about a file; None for no remarks.
+        noun: the word for a file in the sentence.
     """
     if not files:
         return

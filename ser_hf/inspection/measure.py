@@ -15,7 +15,7 @@ from ..corpora import CORPORA, corpus_settings
 from ..corpora.schema import EMOTIONS, Clip
 from ..utils.order import in_order
 
-# Measure -> unit, and its name on the page.
+# {measure: (unit, name on the page)}
 MEASURES = {
     "duration": ("s", "duration"),
     "loudness": ("LUFS", "loudness (gated)"),
@@ -26,13 +26,14 @@ MEASURES = {
     "trailing_silence": ("s", "trailing silence"),
     "clipped_share": ("%", "share of clipped samples"),
 }
-# A sample is at full scale from this value on, and clipped in a run of this number of them.
+# A sample is at full scale if its magnitude is at least this value. Samples are clipped if at least
+# this number of consecutive samples are at full scale.
 FULL_SCALE = 0.999
 CLIPPED_RUN = 3
-# A clip without a sample of this value is silent: -60 dBFS.
+# A clip is silent if no sample reaches this value, -60 dBFS.
 SILENT_PEAK = 1e-3
-# Silence is measured in frames of this length; a quiet frame is this number of dB below the
-# loudest.
+# Silence is measured in frames of this length. A frame is quiet if it is this number of dB below
+# the loudest frame.
 FRAME_SECONDS = 0.01
 QUIET_BELOW_LOUDEST = 40.0
 
@@ -44,17 +45,18 @@ ROLES: tuple[Role, ...] = get_args(Role)
 class Measurement:
     """The measures of one file, mixed to mono.
 
-    With an `error` the file is unreadable, and the other values may be None. Levels are in dB
-    relative to full scale (a full-scale square wave is 0 dBFS, a full-scale sine -3.01 dBFS), and
-    None for digital silence. Times are in seconds, shares between 0 and 1.
+    If there is an `error`, the file is unreadable, and the other values may be None. Levels are in
+    dB relative to full scale (a full-scale square wave has 0 dBFS, a full-scale sine -3.01 dBFS);
+    they are None for digital silence. Times are in seconds, shares are between 0 and 1.
 
     Attributes:
-        rms, peak: level of the whole file, and of its largest sample.
+        rms: level of the whole file.
+        peak: level of the largest sample.
         loudness: gated loudness in LUFS (ITU-R BS.1770).
         floor: 10th percentile of the level of 10 ms frames.
         clipped_share: share of the samples in runs of at least 3 at full scale (0.999 and above).
-        leading_silence, trailing_silence: from 10 ms frames more than 40 dB below the loudest
-            frame.
+        leading_silence, trailing_silence: duration of the silence before and after the sound, in
+            10 ms frames that are at least 40 dB below the loudest frame.
         silent: whether no sample reaches -60 dBFS.
     """
 
@@ -78,10 +80,10 @@ class AudioFile:
     """One audio file of a corpus.
 
     Attributes:
-        shown: the path below the root, without unprintable characters.
-        role: ``absent`` is a row of the corpus's own table that is not a clip, usually because its
-            file is missing.
-        clip: None where the corpus does not know the file name.
+        shown: the path below the root, with unprintable characters escaped.
+        role: one of `ROLES`. ``absent`` means a row of the table of the corpus that is not a clip,
+            usually because its file is missing.
+        clip: the clip; None if the corpus does not know the file name.
         reason: why the file is not a clip.
         measured: None for absent files.
     """
@@ -95,7 +97,7 @@ class AudioFile:
 
     @property
     def usable(self) -> bool:
-        """Whether it is a clip of the corpus that can be decoded."""
+        """Whether the file is a clip of the corpus and can be decoded."""
         return self.role == "clip" and self.measured is not None and self.measured.error is None
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,7 +109,7 @@ class AudioFile:
 
 
 def find_files(name: str, root: str | Path | None, options: dict[str, Any]) -> list[AudioFile]:
-    """All audio files of the corpus at `root`, sorted by path.
+    """Find all audio files of the corpus at `root`, sorted by path.
 
     Raises:
         UserError: if the folder is missing, has no audio or has Git LFS pointers instead.
@@ -146,7 +148,7 @@ def find_files(name: str, root: str | Path | None, options: dict[str, Any]) -> l
 
 
 def printable_path(path: str, base: Path | None) -> str:
-    """The path below `base`, or the whole path if it is elsewhere.
+    """The path relative to `base`, or the whole path if it is not below `base`.
 
     Unprintable characters are escaped.
     """
@@ -162,9 +164,9 @@ def printable_path(path: str, base: Path | None) -> str:
 
 
 def measure_files(files: Sequence[AudioFile]) -> list[AudioFile]:
-    """The files with their measurements, computed on threads, each path once."""
-    # This import loads torch: late, as it takes seconds, and before the threads of `measure`
-    # import it.
+    """Measure files on threads, each path once; the result has the files with measurements."""
+    # This import loads torch. It is late because it takes seconds, and it is here so that the
+    # threads of `measure` do not import torch at the same time.
     from ..models import preparation  # noqa: F401
 
     paths = list(dict.fromkeys(file.path for file in files if file.role != "absent"))
@@ -207,7 +209,7 @@ def measure(path: str) -> Measurement:
 
 
 def clipped_share(samples: np.ndarray) -> float:
-    """Share of the samples in runs of at least `CLIPPED_RUN` at full scale."""
+    """The share of the samples in runs of at least `CLIPPED_RUN` samples at full scale."""
     at_limit = np.abs(samples) >= FULL_SCALE
     ends = np.flatnonzero(np.diff(at_limit.astype(np.int8), prepend=0, append=0))
     lengths = ends[1::2] - ends[::2]
@@ -250,13 +252,13 @@ def _decibels(power: float) -> float | None:
 
 
 def _reason(error: Exception, path: str) -> str:
-    """The message of an error without the path, which stands beside it."""
+    """The message of an error without the path, because the path is shown beside it."""
     name = os.fsencode(path).decode(errors="backslashreplace")
     return str(error).removeprefix(f"{name}: ") or type(error).__name__
 
 
 def clip_table(clips: Sequence[AudioFile]) -> pd.DataFrame:
-    """One row for each usable clip: label, speaker, sex, intensity and `MEASURES`."""
+    """Make a table of usable clips, with label, speaker, sex, intensity and `MEASURES`."""
     columns = ["emotion", "speaker", "sex", "intensity", *MEASURES]
     rows = [vars(file.clip) | vars(file.measured) for file in clips]
     table = pd.DataFrame(rows, columns=columns).rename(columns={"emotion": "label"})
@@ -264,14 +266,14 @@ def clip_table(clips: Sequence[AudioFile]) -> pd.DataFrame:
 
 
 def ordered_labels(labels: Sequence[str]) -> list[str]:
-    """The labels, each once: canonical emotions in their order, then others by name."""
+    """The different labels: canonical emotions in their order, then other labels by name."""
     present = set(labels)
     return [emotion for emotion in EMOTIONS if emotion in present] + sorted(present - set(EMOTIONS))
 
 
 @dataclasses.dataclass(frozen=True)
 class CrossTable:
-    """Numbers of clips by label: for each value of a column, and in total."""
+    """Numbers of clips per label, for each value of a column and in total."""
 
     labels: list[str]
     rows: dict[str, list[int]]
@@ -293,7 +295,7 @@ def crosstable(table: pd.DataFrame, column: str) -> CrossTable | None:
 
 
 def describe(table: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Number and percentiles of each of `MEASURES` that any clip has."""
+    """The number of clips and the percentiles of each measure that any clip has."""
     points = {"minimum": 0, "p05": 0.05, "median": 0.5, "p95": 0.95, "maximum": 1}
     measured = table[list(MEASURES)].dropna(axis=1, how="all")
     quantiles = measured.quantile(list(points.values())).set_axis(list(points))

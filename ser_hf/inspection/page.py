@@ -1,4 +1,4 @@
-"""The page of an inspection, and `inspect.json` with the same facts."""
+"""Writes the page of an inspection, and `inspect.json` with the same values."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def check_folder(folder: str | Path) -> None:
 
 
 def write_inspection(inspection: Inspection, folder: str | Path) -> Path:
-    """Write the page and the JSON file; an earlier inspection is replaced.
+    """Write the page and the JSON file of an inspection, and replace an earlier inspection.
 
     Example: `ser_hf.write_inspection(ser_hf.inspect_corpus("synthetic"), "inspection")`
 
@@ -82,7 +82,7 @@ def quantity(value: float | None, measure: str) -> str:
 
 
 def charts(table: pd.DataFrame) -> list[Picture]:
-    """Charts of a `clip_table`: classes and durations."""
+    """Draw the charts of a `clip_table`: classes and durations."""
     if table.empty:
         return []
     labels = ordered_labels(table["label"])

@@ -11,7 +11,7 @@ from ..report.plots import svg
 from .measure import AudioFile
 from .voice import RATE, VoiceSample, speech_of
 
-# The bound of the page: about 70 kB for each picture.
+# Limits the size of the page, as a picture has about 70 kB.
 MOST_PICTURES = 12
 _SIZE = (2.9, 1.9)  # inches
 _MELS = 64
@@ -22,9 +22,9 @@ _RANGE = 60.0  # dB below the loudest point
 
 
 def spectrograms(sample: VoiceSample) -> list[Picture]:
-    """A picture for each label of the sample, of at most `MOST_PICTURES` labels.
+    """Draw one picture for each label of the sample, for at most `MOST_PICTURES` labels.
 
-    Its alternative text names the label and the clip.
+    The alternative text of a picture names the label and the clip.
     """
     pictures = []
     for label in sample.labels[:MOST_PICTURES]:
@@ -36,15 +36,15 @@ def spectrograms(sample: VoiceSample) -> list[Picture]:
 
 
 def example(files: Sequence[AudioFile]) -> AudioFile:
-    """The clip whose duration is nearest to the median."""
+    """The clip whose duration is nearest to the median duration."""
     typical = statistics.median(file.measured.duration for file in files)
     return min(files, key=lambda file: abs(file.measured.duration - typical))
 
 
 def spectrogram_figure(samples: np.ndarray, title: str) -> Figure:
-    """The log-mel spectrogram of `samples`, float32 (samples,) at `RATE`.
+    """Draw the log-mel spectrogram of samples, float32 (samples,), at `RATE`.
 
-    Dark is loud, so that the page's inversion of pictures suits dark pages too.
+    Loud points are dark. A dark page inverts its pictures, so there loud points are light.
     """
     import librosa
     import librosa.display

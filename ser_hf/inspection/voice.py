@@ -1,7 +1,7 @@
-"""Descriptors of the voices in a corpus, by librosa on a bounded sample of its clips.
+"""Descriptors of the voices in a corpus, computed by librosa for a sample of the clips.
 
-Pitch tracking is slow, so at most `MOST_CLIPS` clips are described, and `SECONDS` of each: a few
-seconds of work for a corpus of any size. The sample has no randomness.
+Pitch tracking is slow, so at most `MOST_CLIPS` clips are described, and `SECONDS` of each clip.
+This takes a few seconds for a corpus of any size. The sample is not random.
 """
 
 import dataclasses
@@ -22,14 +22,14 @@ RATE = 16000
 # The range of pitch in speech, from low male voices to shouts, in Hz.
 LOWEST_PITCH = 65.0
 HIGHEST_PITCH = 600.0
-# The grid of the pitch tracker in semitones: twice librosa's default, at a third of the time.
+# The grid of the pitch tracker in semitones: twice the default of librosa, for a third of its time.
 PITCH_STEP = 0.2
 _FRAME = 1024
 _HOP = 512
-# A frame is quiet if it is this number of dB below the loudest.
+# A frame is quiet if it is this number of dB below the loudest frame.
 _QUIET = 30.0
 
-# Descriptor -> its unit, and its name on the page.
+# {descriptor: (unit, name on the page)}
 DESCRIPTORS = {
     "pitch": ("Hz", "median pitch"),
     "speech_share": ("%", "share of time with speech"),
@@ -42,10 +42,10 @@ class ClipVoice:
     """The descriptors of one clip.
 
     Attributes:
-        pitch: median of the fundamental frequency over voiced frames in Hz, by pYIN (Mauch and
-            Dixon 2014); None without a voiced frame.
-        speech_share: share of the frames that are at most 30 dB below the loudest.
-        onset_rate: onsets of spectral flux in a second of speech, roughly the rate of syllables.
+        pitch: median fundamental frequency of the voiced frames in Hz, by pYIN (Mauch and Dixon
+            2014); None without a voiced frame.
+        speech_share: share of the frames that are at most 30 dB below the loudest frame.
+        onset_rate: onsets of spectral flux per second of speech, roughly the rate of syllables.
     """
 
     file: AudioFile
@@ -60,7 +60,7 @@ class ClipVoice:
 
 @dataclasses.dataclass(frozen=True)
 class VoiceSample:
-    """The described clips, of all labels alike."""
+    """The described clips, with similar numbers of clips of each label."""
 
     clips: tuple[ClipVoice, ...] = ()
 
@@ -73,8 +73,9 @@ class VoiceSample:
         return [voice for voice in self.clips if voice.label == label]
 
     def to_dict(self) -> dict[str, Any]:
-        """The key `voice` of `inspect.json`: the median of each descriptor, by label and over all
-        clips.
+        """The value of `voice` in `inspect.json`.
+
+        It has the median of each descriptor, by label and over all clips.
         """
         return {
             "clips": len(self.clips),
@@ -89,12 +90,15 @@ class VoiceSample:
 
 
 def describe_voices(clips: Sequence[AudioFile]) -> VoiceSample:
-    """Describe a sample of the clips (usable ones, of any length)."""
+    """Describe the voices in a sample of the clips, which must be usable."""
     return VoiceSample(tuple(describe_clip(file) for file in sample_clips(clips)))
 
 
 def sample_clips(clips: Sequence[AudioFile], most: int = MOST_CLIPS) -> list[AudioFile]:
-    """At most `most` clips with sound: as many of each label, at equal distances by id."""
+    """Choose at most `most` clips with sound, with equal numbers of clips of each label.
+
+    The clips of a label are sorted by id, and chosen at equal distances.
+    """
     by_label: dict[str, list[AudioFile]] = {}
     for file in sorted(clips, key=lambda file: file.clip.id):
         if not file.measured.silent and file.measured.duration >= SHORTEST:
@@ -105,13 +109,13 @@ def sample_clips(clips: Sequence[AudioFile], most: int = MOST_CLIPS) -> list[Aud
     for label in labels:
         files = by_label[label]
         count = min(most // len(labels), len(files))
-        # The middle of each of `count` equal pieces.
+        # Take the middle clip of each of `count` equal pieces.
         sampled += [files[int((piece + 0.5) * len(files) / count)] for piece in range(count)]
     return sampled
 
 
 def speech_of(file: AudioFile) -> np.ndarray:
-    """The first `SECONDS` of a clip after leading silence: float32 (samples,) at `RATE`."""
+    """The first `SECONDS` of a clip after the leading silence, float32 (samples,), at `RATE`."""
     import librosa
 
     samples = decode(file.path, sampling_rate=RATE).samples
@@ -120,7 +124,7 @@ def speech_of(file: AudioFile) -> np.ndarray:
 
 
 def describe_clip(file: AudioFile) -> ClipVoice:
-    """The descriptors of one clip, of the speech in its first seconds."""
+    """Compute the descriptors of a clip, from the speech in its first seconds."""
     import librosa
 
     samples = speech_of(file)

@@ -1,4 +1,4 @@
-"""The leakage audit: counts of what two splits share, and errors where a protocol forbids it."""
+"""The leakage audit: it counts what two splits share, and raises if the protocol forbids it."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,9 +24,9 @@ class Audit:
     """What each pair of splits shares.
 
     Attributes:
-        shared: for each pair, such as ``train/test``, the number of shared speakers, sessions,
-            sentences, recordings and near duplicates. A count of None means unknown.
-        apart: for each pair, the kinds that the protocol keeps apart.
+        shared: for each pair of splits, such as ``train/test``, the number of shared speakers,
+            sessions, sentences, recordings and near duplicates. A count of None means unknown.
+        apart: for each pair of splits, the kinds that the protocol keeps apart.
         duplicates: number of rows in the splits that repeat the recording of another row.
     """
 
@@ -35,7 +35,7 @@ class Audit:
     duplicates: int
 
     def to_dict(self) -> dict[str, Any]:
-        """The audit as it stands in split.json and in the report."""
+        """The audit as JSON values, for split.json and the report."""
         return dataclasses.asdict(self)
 
     def table(self) -> str:
@@ -68,21 +68,23 @@ def audit(
 ) -> Audit:
     """Count what each pair of splits shares.
 
-    Counted are speakers, sessions, sentences, recordings (by decoded content) and near duplicates
-    (clips of the same take that was cut, re-encoded or changed in level). A shared recording is an
-    error in every protocol, a near duplicate if `refuse_near_duplicates`, and the rest if the
-    protocol keeps it apart (`Split.apart`). Other shared sentences are only counted.
+    The audit counts speakers, sessions, sentences, recordings (by decoded content) and near
+    duplicates (clips of the same take that was cut, re-encoded or changed in level). A shared
+    recording is an error in every protocol. A near duplicate is an error if
+    `refuse_near_duplicates`. A shared speaker, session or sentence is an error if the protocol
+    keeps these apart (`Split.apart`); otherwise it is only counted.
 
     Example: `ser_hf.audit(split, dataset).shared`
 
     Args:
-        twins: pairs of rows of the same take (`ser_hf.audio.near_duplicates`); None without a
-            search.
-        refuse_near_duplicates: whether a pair in two splits is an error; it is counted either way.
+        twins: pairs of rows with the same take (`ser_hf.audio.near_duplicates`); None if they were
+            not searched for.
+        refuse_near_duplicates: whether a near duplicate in two splits is an error. Near duplicates
+            are counted in both cases.
 
     Raises:
-        UserError: naming a speaker, session or sentence in two splits against the protocol; and as
-            `require_apart`.
+        UserError: if a speaker, session or sentence is in two splits and the protocol forbids it,
+            and in the cases of `require_apart`.
     """
     columns = {name: read_column(dataset, name) for name in COUNTED if name in dataset.column_names}
     hashes = _hashes(dataset)
@@ -111,7 +113,7 @@ def audit(
 def _shared_values(
     split: Split, pair: str, column: str, values: Sequence[str | None]
 ) -> int | None:
-    """The number of values of a column in both splits; None if unknown.
+    """The number of values of a column that are in both splits of a pair; None if unknown.
 
     Raises:
         UserError: if the protocol keeps the values of this column apart.
@@ -125,7 +127,7 @@ def _shared_values(
         raise UserError(
             f"protocol {split.title}: {column} {common[0]!r} is in {first} and in {second}"
         )
-    # Unknown values may be shared too: no shared value among the others proves nothing.
+    # Unknown values may be shared too, so a count of 0 among the other values would prove nothing.
     if not common and None in first_values | second_values:
         return None
     return len(common)
@@ -144,11 +146,11 @@ def require_apart(
 
     Args:
         splits: the folds of a protocol, or its only split.
-        dataset: whose rows the splits name.
-        twins: pairs of rows of the same take; None without a search.
+        dataset: the dataset that was split.
+        twins: pairs of rows with the same take; None if they were not searched for.
 
     Raises:
-        UserError: naming the first ten such groups of clips, and the number of all.
+        UserError: if they do; the message has the first ten such groups of clips, and their number.
     """
     ids = read_column(dataset, "id")
     hashes = _hashes(dataset)
@@ -174,7 +176,10 @@ def require_apart(
 def _in_two_parts(
     splits: Sequence[Split], groups: Sequence[Sequence[int]], ids: Sequence[str]
 ) -> Iterator[str]:
-    """The groups of rows in two parts of a split, as text: each once, for the first such split."""
+    """The groups of rows that are in two parts of a split, as text.
+
+    A group that is in two parts of several splits is described once, for the first of them.
+    """
     parts_of_splits = [(split, _part_of(split)) for split in splits]
     for group in groups:
         for split, part_of in parts_of_splits:
@@ -189,7 +194,7 @@ def _in_two_parts(
 
 
 def contradictions(splits: Sequence[Split], dataset: Dataset) -> str | None:
-    """A sentence about recordings with several labels in the splits, or None."""
+    """A sentence about recordings in the splits that have several labels; None without any."""
     names = dataset.features["label"].names
     ids = read_column(dataset, "id")
     labels = read_column(dataset, "label")
@@ -236,6 +241,7 @@ def _part_of(split: Split) -> dict[int, str]:
 
 
 def _first_of(groups: Sequence[str]) -> str:
+    """The first groups as text, and the number of all groups if there are more."""
     text = "; ".join(groups[:_LISTED])
     if len(groups) > _LISTED:
         text += f"; and {len(groups) - _LISTED} more, {len(groups)} in all"
@@ -243,7 +249,7 @@ def _first_of(groups: Sequence[str]) -> str:
 
 
 def worst_audit(audits: Sequence[Audit]) -> Audit:
-    """The audit over several folds: the largest of each count, and what every fold keeps apart."""
+    """Combine the audits of several folds: the largest counts, and the kinds kept apart in all."""
     shared: dict[str, Counts] = {}
     apart: dict[str, list[str]] = {}
     for pair, counts in audits[0].shared.items():

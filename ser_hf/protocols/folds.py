@@ -1,4 +1,7 @@
-"""Cross-validation by groups: every clip is tested once, in the fold that holds out its group."""
+"""Cross-validation by groups of clips, such as the clips of a speaker.
+
+Every clip is tested once, in the fold that holds out its group.
+"""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -15,7 +18,7 @@ _NAMED = 6
 
 
 def kfold(dataset: Dataset, k: int = 5, validation: float = 0.15, seed: int = 0) -> list[Split]:
-    """k folds of speakers, for each corpus, with labels in proportion.
+    """Split into k folds by speaker, with similar shares of each label of each corpus in all folds.
 
     Folds are drawn by scikit-learn's `StratifiedGroupKFold`.
     """
@@ -33,7 +36,7 @@ def kfold(dataset: Dataset, k: int = 5, validation: float = 0.15, seed: int = 0)
 
 def _stratified_folds(dataset: Dataset, k: int, seed: int) -> list[list[str]]:
     """The test speakers of each fold."""
-    # Imported late, so that the check of a recipe does not wait for it.
+    # scikit-learn is imported late, because the check of a recipe does not need it.
     from sklearn.model_selection import StratifiedGroupKFold
 
     speaker_of_row = np.asarray(read_column(dataset, "speaker"))
@@ -45,7 +48,7 @@ def _stratified_folds(dataset: Dataset, k: int, seed: int) -> list[list[str]]:
     splitter = StratifiedGroupKFold(n_splits=k, shuffle=True, random_state=seed)
     try:
         with warnings.catch_warnings():
-            # The notes of a fold name the classes that it lacks.
+            # The warning is not needed: the notes of a fold name the classes that the fold lacks.
             warnings.filterwarnings("ignore", "The least populated class", UserWarning)
             folds = list(splitter.split(speaker_of_row, classes, speaker_of_row))
     except ValueError:
@@ -56,9 +59,10 @@ def _stratified_folds(dataset: Dataset, k: int, seed: int) -> list[list[str]]:
 
 
 def leave_one_speaker_out(dataset: Dataset, validation: float = 0.15, seed: int = 0) -> list[Split]:
-    """One fold per speaker.
+    """Split into one fold per speaker.
 
-    Validation is a share of the other speakers; with two speakers, of the other's sentences.
+    Validation is a share of the other speakers. If there is only one other speaker, it is a share
+    of the sentences of that speaker.
     """
     name = "leave_one_speaker_out"
     tested = [[speaker] for speaker in _groups(dataset, "speaker", name)]
@@ -66,10 +70,11 @@ def leave_one_speaker_out(dataset: Dataset, validation: float = 0.15, seed: int 
 
 
 def leave_one_corpus_out(dataset: Dataset, validation: float = 0.15, seed: int = 0) -> list[Split]:
-    """One fold per corpus, which tests other rooms, microphones, sentences and instructions.
+    """Split into one fold per corpus.
 
-    Validation is a share of the speakers of each training corpus. A class that only one corpus has
-    is an error.
+    The test clips of a fold have other rooms, microphones, sentences and instructions than its
+    training clips. Validation is a share of the speakers of each training corpus. A class that only
+    one corpus has is an error.
     """
     name = "leave_one_corpus_out"
     corpora = _groups(dataset, "corpus", name)
@@ -78,10 +83,10 @@ def leave_one_corpus_out(dataset: Dataset, validation: float = 0.15, seed: int =
 
 
 def leave_one_session_out(dataset: Dataset, validation: float = 0.15, seed: int = 0) -> list[Split]:
-    """One fold per recording session, as usual for IEMOCAP.
+    """Split into one fold per recording session, as is usual for IEMOCAP.
 
-    Validation is a share of the other sessions, at least one, so that no dialogue partner of a
-    validation speaker is in train. Sessions with a common speaker are an error.
+    Validation is a share of the other sessions, at least one session. The dialogue partners of the
+    validation speakers are therefore not in train. Sessions with a common speaker are an error.
     """
     name = "leave_one_session_out"
     sessions = _groups(dataset, "session", name)
@@ -113,7 +118,7 @@ def leave_one_session_out(dataset: Dataset, validation: float = 0.15, seed: int 
 def folds_by_speaker(
     name: str, dataset: Dataset, tested: Sequence[Sequence[str]], validation: float, seed: int
 ) -> list[Split]:
-    """One fold for each list of test speakers, with validation drawn from the other speakers."""
+    """Make one fold for each list of test speakers; validation is drawn from the other speakers."""
     rows_by_title = {}
     for number, speakers in enumerate(tested, start=1):
         title = f"{number} of {len(tested)} ({len(speakers)} speakers)"
@@ -133,7 +138,10 @@ def _folds(
     by: str = "speaker",
     test_apart: Sequence[str] = ("speaker",),
 ) -> list[Split]:
-    """One fold for each title and its test rows, with validation drawn `by` a column."""
+    """Make one fold for each title and its test rows.
+
+    Validation is drawn from the other rows, as groups of equal values in the column `by`.
+    """
     folds = []
     for title, test_rows in tested.items():
         rest = sorted(set(range(len(dataset))) - set(test_rows))
@@ -153,7 +161,11 @@ def _folds(
 
 
 def _groups(dataset: Dataset, column: str, name: str) -> list[str]:
-    """The values of a column, of which a protocol needs at least two."""
+    """The values of a column, sorted.
+
+    Raises:
+        UserError: if a clip has no value, or there are fewer than two values.
+    """
     values = set(read_column(dataset, column)) if column in dataset.column_names else {None}
     if None in values:
         raise UserError(

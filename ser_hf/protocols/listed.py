@@ -1,7 +1,8 @@
-"""Listed splits, to compare results with the literature.
+"""Protocols that read a split from a list, so that results can be compared with the literature.
 
-A list is a user's file (`file`), columns of the corpus (`column`), EmoBox's folds
-(`emobox/lists`), or a published list by name: lists/*.json, each with its source.
+A list is a user's file (`file`), one or several columns of the corpus (`column`), the folds of
+EmoBox (`emobox/lists`), or a published list with a name. Published lists are in lists/*.json, with
+their sources.
 """
 
 import dataclasses
@@ -35,18 +36,20 @@ def from_file(
     validation: float = 0.15,
     seed: int = 0,
 ) -> Split | list[Split]:
-    """Splits as a file lists them.
+    """Read the split, or one split for each fold, from a file.
 
     Args:
-        path: JSON, ``{"train": [...], "validation": [...], "test": [...]}``, or ``{"folds": [those,
-            ...]}``; a run's split.json is such a file. Entries are ids or full speaker names.
-        shared_speakers: allows test speakers in train or validation, otherwise an error.
+        path: a JSON file with ``{"train": [...], "validation": [...], "test": [...]}``, or with
+            ``{"folds": [...]}`` and such an object for each fold. Entries are ids or full speaker
+            names. The split.json of a run is such a file.
+        shared_speakers: whether test speakers may be in train or validation.
         validation: share of the training speakers for validation if the file has no validation
             part.
-        seed: of that draw.
+        seed: seed for the draw of these speakers.
 
     Raises:
-        UserError: also for an unknown entry, or an entry or speaker in two parts.
+        UserError: for a file that cannot be read, an unknown entry, a clip in two parts, or test
+            speakers in train or validation without `shared_speakers`.
     """
     if not path:
         raise UserError("protocol.path: missing; protocol file needs the file that lists the parts")
@@ -73,7 +76,7 @@ def from_file(
 
 
 def _rows_of(dataset: Dataset, entries: Sequence[str], where: str) -> list[int]:
-    """The rows of ids and speakers."""
+    """The rows of the clips that a list names by id or by speaker."""
     rows_by_entry: dict[str, list[int]] = {}
     ids = read_column(dataset, "id")
     speakers = read_column(dataset, "speaker")
@@ -152,14 +155,14 @@ def by_column(
     validation: float = 0.15,
     seed: int = 0,
 ) -> Split | list[Split]:
-    """Splits from a column of the corpus: the official splits of a data set.
+    """Read the split from a column of the corpus, such as the official split of a data set.
 
     Args:
-        column: the column, or one column per fold. Clips without a value are in no part.
-        parts: the column's words -> train, validation, test, such as ``{0: train, 1: test}``; by
-            default these words and their synonyms (`ser_hf.corpora.columns.SPLIT_WORDS`). Clips of
-            other words than given are in no part.
-        shared_speakers, validation, seed: as of `from_file`.
+        column: name of the column, or one name per fold. Clips without a value are in no part.
+        parts: {word in the column: part}, such as ``{0: train, 1: test}``; clips with other words
+            are in no part. By default the words are train, validation, test and their synonyms
+            (`ser_hf.corpora.columns.SPLIT_WORDS`).
+        shared_speakers, validation, seed: see `from_file`.
     """
     for word, part in (parts or {}).items():
         if part not in PARTS:
@@ -184,11 +187,11 @@ def by_column(
 
 
 def emobox_lists(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Split | list[Split]:
-    """EmoBox's folds for a corpus: the columns `fold_1` and so on of the corpus `emobox`.
+    """Read the folds of EmoBox from the columns `fold_1`, `fold_2`, ... of the corpus `emobox`.
 
-    EmoBox lists validation for MELD and MSP-Podcast only. Otherwise it is a share of the training
-    speakers, or of the training clips if train and test share speakers, as in most corpora: figures
-    are then speaker-dependent.
+    EmoBox lists validation clips for MELD and MSP-Podcast only. For other corpora, validation is a
+    share of the training speakers. If train and test share speakers, as in most corpora, it is a
+    share of the training clips, and results are speaker-dependent.
     """
     name = "emobox/lists"
     columns = [column for column in dataset.column_names if _FOLD.fullmatch(column)]
@@ -231,12 +234,12 @@ def emobox_lists(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Sp
 
 
 def _fold_number(column: str) -> int:
-    """12 of the column ``fold_12``."""
+    """The number of a fold from its column: 12 for ``fold_12``."""
     return int(column.partition("_")[2])
 
 
 def _column_rows(dataset: Dataset, column: str, parts: Mapping[str, str] | None) -> Rows:
-    """The rows of each part, by the words of a column."""
+    """The rows of each part, read from a column that names the part of each clip."""
     if column not in dataset.column_names:
         raise UserError(
             f"protocol.column: no column {column!r}; the corpus has "
@@ -279,10 +282,11 @@ def _split(
     seed: int,
     with_notes: bool = True,
 ) -> Split:
-    """A split of listed rows.
+    """Make a split from listed rows, and draw validation if it is not listed.
 
-    Validation is drawn if it is not listed. `with_notes` adds notes about that draw and about
-    speakers in train and validation.
+    Args:
+        with_notes: whether to add notes about this draw, and about speakers that are in train and
+            in validation.
     """
     rows = dict(rows)
     notes: list[str] = []
@@ -322,7 +326,7 @@ def _split(
 
 
 def _check_leak(split: Split, where: str, shared_speakers: bool) -> None:
-    """Raise a `UserError` for test speakers in train or validation, unless they are allowed."""
+    """Raise a `UserError` if test speakers are in train or validation and this is not allowed."""
     if split.leak and not shared_speakers:
         raise UserError(
             f"{where}: {split.leak} Correct the list, or set protocol.shared_speakers: true"
@@ -330,7 +334,7 @@ def _check_leak(split: Split, where: str, shared_speakers: bool) -> None:
 
 
 def _one_or_all(splits: list[Split]) -> Split | list[Split]:
-    """The only split, or all folds."""
+    """The split itself if there is only one; otherwise the list of folds."""
     return splits if len(splits) > 1 else splits[0]
 
 
@@ -339,9 +343,10 @@ class PublishedSplits:
     """The published splits of one corpus.
 
     Attributes:
-        unit: ``speaker`` or ``utterance``, of which the lists are.
-        folds: for each fold the test speakers, or the test clips as words of one text.
-        parts: the speakers of train, validation and test, of a list without folds.
+        unit: ``speaker`` or ``utterance``: whether the lists contain speakers or clips.
+        folds: for each fold the list of test speakers, or one text with the names of the test
+            clips.
+        parts: the speakers of train, validation and test, if the list has no folds.
     """
 
     unit: str
@@ -362,7 +367,7 @@ def published_list(file: str) -> dict[str, PublishedSplits]:
 
 
 def ravdess_actors(dataset: Dataset) -> Split:
-    """RAVDESS by the split of many notebooks.
+    """Split RAVDESS as many public notebooks do.
 
     Actors 1-16 are for training, 17-20 for validation, 21-24 for the test.
     """
@@ -371,7 +376,7 @@ def ravdess_actors(dataset: Dataset) -> Split:
 
 
 def audb_cremad(dataset: Dataset) -> Split:
-    """CREMA-D by the speakers of audEERING's audb: 56 train, 18 dev, 17 test."""
+    """Split CREMA-D by speakers as audEERING's audb does: 56 train, 18 dev, 17 test."""
     speakers = published_list("audb")["cremad"].parts
     return _by_speakers("audb/cremad", dataset, "cremad", speakers)
 
@@ -379,7 +384,7 @@ def audb_cremad(dataset: Dataset) -> Split:
 def _by_speakers(
     name: str, dataset: Dataset, corpus: str, speakers: Mapping[str, list[int | str]]
 ) -> Split:
-    """The split with these speakers in each part."""
+    """Make the split with these speakers in each part."""
     _require_corpus(name, dataset, corpus)
     split = speaker_independent(
         dataset,
@@ -391,11 +396,12 @@ def _by_speakers(
 
 
 def emobox(corpus: str) -> Callable[..., Split | list[Split]]:
-    """The protocol `emobox/CORPUS`. EmoBox's test side is fixed; its validation is not.
+    """Make the function of the protocol `emobox/CORPUS`.
 
-    Lists by speaker (RAVDESS, SAVEE) draw validation speakers from the training speakers. Lists by
-    clip (CREMA-D, EMO-DB, TESS) have the same speakers in train and test, so validation clips are
-    drawn: speaker-dependent.
+    EmoBox lists the test clips, but no validation clips. Where it lists test speakers (RAVDESS,
+    SAVEE), validation speakers are drawn from the training speakers. Where it lists test clips
+    (CREMA-D, EMO-DB, TESS), the same speakers are in train and test. Validation clips are then
+    drawn from the training clips, and results are speaker-dependent.
     """
     name = f"emobox/{corpus}"
 
@@ -433,7 +439,7 @@ def _fold_by_clip(
     validation: float,
     seed: int,
 ) -> Split:
-    """The fold with these test clips; validation is a share of the other clips."""
+    """Make the fold with these test clips; validation is a share of the other clips."""
     test_rows = rows_where(dataset, "id", test_ids)
     notes = []
     absent = len(test_ids) - len(test_rows)

@@ -1,4 +1,4 @@
-"""The protocols by name: the settings of each, and the function that splits a corpus."""
+"""The table of protocols: the settings of each protocol, and its function that splits a corpus."""
 
 import dataclasses
 from collections.abc import Callable
@@ -60,7 +60,7 @@ PROTOCOLS = {
     "random_stratified": Protocol(RandomSettings, random_stratified),
 }
 
-# Leaky protocols for a recipe's foil, which shows the effect of the leak.
+# Leaky protocols that a recipe may run as its foil, to show the effect of the leak.
 FOILS = ("random", "random_stratified")
 
 
@@ -74,10 +74,10 @@ def split_corpus(
     Args:
         name: a key of `PROTOCOLS`, such as ``"leave_one_speaker_out"``.
         folds: numbers of the folds to return, counted from 1 (default: all).
-        options: of the protocol.
+        options: options of the protocol.
 
     Returns:
-        One split, or one for each fold.
+        A list with one split, or with one split for each fold.
 
     Raises:
         UserError: for an unknown protocol, a fold that does not exist, or an option that does not

@@ -11,7 +11,7 @@ from ..utils.errors import UserError
 from ..utils.order import apportion
 from .split import PARTS, Split, make_split, read_column, rows_where
 
-# Groups are drawn this often at random; the best draw is used.
+# Number of random draws of groups, of which the best draw is used.
 _DRAWS = 256
 _RANGE = re.compile(r"(\d+)-(\d+)")
 
@@ -19,11 +19,15 @@ _RANGE = re.compile(r"(\d+)-(\d+)")
 def draw_groups(
     dataset: Dataset, rows: Sequence[int], column: str, count: int, seed: int
 ) -> list[str]:
-    """Draw `count` values of `column` in `rows`: the best of `_DRAWS` draws.
+    """Choose `count` groups (values of `column`) to hold out.
 
-    The best draw has every class on both sides if possible, and similar labels and sexes. Each of
-    several corpora has its own draw, in proportion to its groups: at least one group, which may
-    give more than `count`, and never all groups, which may give fewer.
+    Of `_DRAWS` random draws, keep the one whose held-out part has every class and the most similar
+    label and sex shares. If there are several corpora, groups are drawn for each corpus, in
+    proportion to its number of groups. At least one group of each corpus is drawn (so there may be
+    more than `count` groups), but never all its groups (so there may be fewer).
+
+    Returns:
+        The chosen groups, sorted.
     """
     pools = _by_corpus(dataset, rows, column)
     sizes = [len(set(_values(dataset, pool, column))) for pool in pools]
@@ -43,7 +47,10 @@ def draw_groups(
 
 
 def _by_corpus(dataset: Dataset, rows: Sequence[int], column: str) -> list[Sequence[int]]:
-    """The rows of each corpus; all together if a group (a sentence) is in several."""
+    """The rows of each corpus, or one list of all rows if a group is in several corpora.
+
+    A sentence may be in several corpora, for example.
+    """
     pools: dict[str, list[int]] = {}
     corpus_of_group: dict[str, str] = {}
     groups = _values(dataset, rows, column)
@@ -58,8 +65,8 @@ def _by_corpus(dataset: Dataset, rows: Sequence[int], column: str) -> list[Seque
 def _nearest(
     dataset: Dataset, rows: Sequence[int], column: str, count: int, seed: int
 ) -> list[str]:
-    """Of `_DRAWS` draws of `count` groups, the one that is nearest to all groups."""
-    # Imported late, so that the check of a recipe does not wait for it.
+    """Choose, of `_DRAWS` draws of `count` groups, the draw most similar to all groups together."""
+    # scikit-learn is imported late, because the check of a recipe does not need it.
     from sklearn.model_selection import ShuffleSplit
 
     groups = sorted(set(_values(dataset, rows, column)))
@@ -70,7 +77,7 @@ def _nearest(
     for i, (_, drawn) in enumerate(draws):
         chosen[i, drawn] = 1
 
-    # The classes that a side of a draw lacks, of those that any group has.
+    # The number of classes that the drawn groups, or the other groups, lack.
     present = clips.sum(axis=0) > 0
     lacking = np.zeros(_DRAWS, dtype=int)
     for side in (chosen, 1 - chosen):
@@ -86,9 +93,9 @@ def _nearest(
 def _profiles(
     dataset: Dataset, rows: Sequence[int], column: str, groups: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Clips per label, and the share of each sex, for each group.
+    """The number of clips per label, and the share of each sex, for each group.
 
-    Clips are scaled, so that all labels together have the weight of sex.
+    Numbers of clips are scaled so that all labels together have the same weight as sex.
 
     Returns:
         Arrays of (groups, labels) and of (groups, 2).
@@ -111,7 +118,10 @@ def _profiles(
 
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
-    """Training and validation rows, the columns that they keep apart, and notes for readers."""
+    """The training and validation rows of a draw.
+
+    `apart` are the columns without a shared value, and `notes` are for readers of the results.
+    """
 
     train: list[int]
     validation: list[int]
@@ -122,10 +132,11 @@ class HeldOut:
 def hold_out(
     dataset: Dataset, rows: Sequence[int], share: float, seed: int, by: str = "speaker"
 ) -> HeldOut:
-    """Divide the rows that are not tested into train and validation.
+    """Divide the rows that are not test rows into train and validation.
 
-    Validation is a share of the groups (speakers, or `by`), of each corpus in proportion; if only
-    one is left, as with TESS's two speakers, a share of its sentences.
+    Validation is a share of the groups (values of the column `by`), drawn from each corpus in
+    proportion. If only one group is left, as with the two speakers of TESS, it is a share of the
+    sentences.
     """
     check_share("protocol.validation", share)
     column = by
@@ -159,11 +170,11 @@ def hold_out(
 
 
 def absent_corpora(dataset: Dataset, parts: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
-    """Notes on corpora without a clip in some part."""
+    """Notes about corpora that have no clip in one of the parts."""
     corpora_of_part = {part: set(_values(dataset, rows, "corpus")) for part, rows in parts.items()}
     everywhere = sorted(set().union(*corpora_of_part.values()))
 
-    # The parts that lack a corpus, as text -> those corpora.
+    # {parts without clips of a corpus, as text: the corpora}
     missing: dict[str, list[str]] = {}
     for corpus in everywhere:
         lacking = [part for part, corpora in corpora_of_part.items() if corpus not in corpora]
@@ -197,17 +208,18 @@ def speaker_independent(
     Example: `split = ser_hf.speaker_independent(dataset, validation=0.2, test=["17-20"])`
 
     Args:
-        train: training speakers; by default all others.
+        train: training speakers; by default all speakers that are not in another part.
         validation, test: speakers (``17``, ``"ravdess:17"`` or the range ``"17-20"``), or a share
-            of all speakers (`draw_groups`), of each corpus in proportion. If test leaves one
-            speaker, as in TESS, a share for validation holds out sentences of that speaker.
+            of all speakers, drawn from each corpus in proportion (`draw_groups`). If only one
+            speaker is left after the draw for the test, as in TESS, `validation` is a share of the
+            sentences of that speaker.
 
     Returns:
         The split, with row numbers, ids and speakers of each part.
 
     Raises:
-        UserError: for an unknown speaker, one in two parts, a part without speakers, or without
-            clips of a class.
+        UserError: for an unknown speaker, a speaker in two parts, a part without speakers, or a
+            part without clips of a class.
     """
     everyone = sorted(set(read_column(dataset, "speaker")))
     requested = {"train": train, "validation": validation, "test": test}
@@ -247,7 +259,7 @@ def speaker_independent(
 def _listed_speakers(
     requested: Mapping[str, float | list[int | str] | None], everyone: Sequence[str]
 ) -> dict[str, list[str]]:
-    """The speakers of each part that a recipe lists; a part with a share is left out."""
+    """The speakers of each part for which a recipe lists speakers, and not a share."""
     speakers_of: dict[str, list[str]] = {}
     part_of: dict[str, str] = {}
     for part, wanted in requested.items():
@@ -282,7 +294,7 @@ def _draw_speakers(
     seed: int,
     key: str,
 ) -> list[str]:
-    """Draw a share of `total` speakers from the candidates, of whom at least `left` remain."""
+    """Draw a share of `total` speakers from the candidates; at least `left` candidates remain."""
     count = max(1, round(share * total))
     most = max(0, len(candidates) - left)
     if count > most:
@@ -298,7 +310,7 @@ def _draw_speakers(
 def _with_held_out_sentences(
     dataset: Dataset, others: list[str], tested: list[str], *, share: float, seed: int
 ) -> Split:
-    """The split of two speakers: validation is a share of the sentences of the other speaker."""
+    """Split two speakers: validation is a share of the sentences of the training speaker."""
     held_out = hold_out(dataset, rows_where(dataset, "speaker", others), share, seed)
     rows = {
         "train": held_out.train,
@@ -315,7 +327,7 @@ def _with_held_out_sentences(
 
 
 def match_speakers(wanted: Sequence[int | str], speakers: Sequence[str], key: str) -> list[str]:
-    """The speakers of a corpus from the short forms of a recipe.
+    """Find the speakers of a corpus that a recipe names in short forms.
 
     A form is a number or name (`17`, `ravdess:17`), or a range of numbers (`1-16`).
     """
@@ -353,14 +365,14 @@ def _is(speaker: str, form: int | str) -> bool:
 
 
 def random(dataset: Dataset, validation: float = 0.2, test: float = 0.1, seed: int = 0) -> Split:
-    """Clips drawn at random, 70/20/10 by default: **leaky**, the test speakers are in training."""
+    """Split clips at random, 70/20/10 by default: **leaky**, the test speakers are in training."""
     return _at_random("random", dataset, validation, test, seed=seed, stratified=False)
 
 
 def random_stratified(
     dataset: Dataset, validation: float = 0.2, test: float = 0.1, seed: int = 0
 ) -> Split:
-    """As `random`, with each label in proportion in each part: also **leaky**."""
+    """Split clips at random, with equal shares of each label in all parts: also **leaky**."""
     return _at_random("random_stratified", dataset, validation, test, seed=seed, stratified=True)
 
 
@@ -394,7 +406,11 @@ def draw_clips(
     stratified: bool,
     key: str,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The other rows, and a share drawn at random, with labels in proportion if `stratified`."""
+    """Draw a share of the rows at random, with labels in proportion if `stratified`.
+
+    Returns:
+        The rows that were not drawn, and the drawn rows.
+    """
     from sklearn.model_selection import train_test_split
 
     rows = np.asarray(rows)

@@ -13,7 +13,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Speakers = Annotated[list[int | str], Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1, description="seed of the random draw")]
 
-# A share of the speakers (of the clips, in random splits) that may be in training.
+# A share of the speakers that may be in training.
 ValidationShare = Annotated[
     Share, Field(description="validation split: share of the training speakers")
 ]
@@ -60,7 +60,7 @@ class ProtocolSettings(Settings):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The keys of this protocol alone: the arguments of its function."""
+        """The keys that only this protocol has: the arguments of its function."""
         return {
             name: getattr(self, name)
             for name in type(self).model_fields

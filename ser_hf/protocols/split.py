@@ -1,4 +1,4 @@
-"""A split: the ids of train, validation and test, a fingerprint, and the columns kept apart."""
+"""The class `Split`: train, validation and test clips, and the columns that they keep apart."""
 
 import dataclasses
 import hashlib
@@ -25,7 +25,7 @@ PAIRS = tuple(f"{first}/{second}" for first, second in combinations(PARTS, 2))
 # A table lists at most this number of speakers of a part.
 _SPEAKERS_LISTED = 8
 
-# The columns that `read_column` has read.
+# Cache of the columns that `read_column` has read.
 _READ: WeakKeyDictionary[Dataset, dict[str, list[Any]]] = WeakKeyDictionary()
 
 
@@ -33,9 +33,9 @@ _READ: WeakKeyDictionary[Dataset, dict[str, list[Any]]] = WeakKeyDictionary()
 class Split:
     """Row numbers of each part (train, validation, test) in a dataset, with their ids and speakers.
 
-    `apart` names, for each pair of parts, the columns without a shared value; the audit verifies
-    it. Recordings are always kept apart. `fold` is the title of a fold (its test side), `notes` are
-    remarks for readers of the figures.
+    `apart` has, for each pair of parts, the columns in which the two parts share no value; the
+    audit verifies this. Recordings are always kept apart. `fold` is the title of a fold, which
+    describes its test clips. `notes` are for readers of the results.
     """
 
     name: str
@@ -52,14 +52,14 @@ class Split:
 
     @property
     def title(self) -> str:
-        """The protocol, and the fold of a protocol with folds."""
+        """The name of the protocol, and the title of the fold if there are folds."""
         return title_of(self.name, self.fold)
 
     @property
     def sha256(self) -> str:
-        """Fingerprint over each part's sorted ids.
+        """The fingerprint of the split: a digest of the sorted ids of each part.
 
-        Equal fingerprints mean the same clips in the same parts.
+        Splits with equal fingerprints have the same clips in the same parts.
         """
         canonical = json.dumps(
             {part: sorted(self.ids[part]) for part in PARTS}, separators=(",", ":")
@@ -68,9 +68,10 @@ class Split:
 
     @property
     def leak(self) -> str | None:
-        """Why the results overestimate those on unseen speakers; None without a leak.
+        """A sentence about test speakers in train or validation; None without such a leak.
 
-        Test speakers are in train or validation, or may be because speakers are unknown.
+        If speakers are unknown, test speakers may be in train or validation, which is a leak too.
+        With a leak, results are better than results on unseen speakers.
         """
         used_for = {"train": "used for training", "validation": "used to select the checkpoint"}
         tested = self.speakers["test"]
@@ -101,7 +102,7 @@ class Split:
         return DatasetDict({part: dataset.select(self.rows[part]) for part in PARTS})
 
     def to_dict(self) -> dict[str, Any]:
-        """The split as it stands in split.json; a split without folds has no key `fold`."""
+        """The split as JSON values, for split.json; a split without folds has no key `fold`."""
         content: dict[str, Any] = {"protocol": self.name, "sha256": self.sha256}
         if self.fold is not None:
             content["fold"] = self.fold
@@ -113,7 +114,7 @@ class Split:
         return content
 
     def table(self, dataset: Dataset) -> str:
-        """Clips, speakers and clips per label of each part, as lines to print."""
+        """The numbers of clips, speakers and clips per label of each part, as lines to print."""
         label_names = dataset.features["label"].names
         labels = read_column(dataset, "label")
 
@@ -143,7 +144,7 @@ def title_of(name: str, fold: str | None) -> str:
 
 
 def _abbreviated(speakers: Sequence[str]) -> str:
-    """A list of speakers; of a long one, the first three and the last."""
+    """The speakers as text; a long list is shortened to the first three and the last."""
     if len(speakers) <= _SPEAKERS_LISTED:
         return ", ".join(speakers)
     left_out = f"... {len(speakers) - 4} more ..."
@@ -151,7 +152,10 @@ def _abbreviated(speakers: Sequence[str]) -> str:
 
 
 def may_share(first: Sequence[str], second: Sequence[str]) -> list[str]:
-    """The corpora with speakers in both lists and unknown speakers (`UNNAMED`) in at least one."""
+    """The corpora whose speakers may be in both lists because some of them are unknown.
+
+    Such a corpus has speakers in both lists, and unknown speakers (`UNNAMED`) in at least one list.
+    """
     corpora_of_sides = []
     with_unknown = set()
     for speakers in (first, second):
@@ -176,14 +180,14 @@ def make_split(
     fold: str | None = None,
     notes: Sequence[str] = (),
 ) -> Split:
-    """A split from row numbers, checked.
+    """Make a split from row numbers, and check that every part has clips of every class.
 
-    Every part has clips and every class. A class that is missing from validation or test of a fold
-    is only a note, as every clip is tested in some fold.
+    If validation or test of a fold lacks a class, the split has only a note about it, because every
+    clip is tested in another fold.
 
     Args:
-        test_apart: columns of which test shares no value with train and validation.
-        validation_apart: columns of which validation shares no value with train.
+        test_apart: columns in which test shares no value with train or validation.
+        validation_apart: columns in which validation shares no value with train.
 
     Raises:
         UserError: for a part without clips, or without clips of a class.
@@ -216,7 +220,11 @@ def make_split(
 def _check_classes(
     dataset: Dataset, rows: Mapping[str, Sequence[int]], title: str, *, in_fold: bool
 ) -> list[str]:
-    """Check that each part has clips of every class; notes about classes that a fold lacks."""
+    """Check that each part has clips of every class.
+
+    Returns:
+        Notes about the classes that validation or test of a fold lacks.
+    """
     notes = []
     for part in PARTS:
         if not rows[part]:
@@ -241,9 +249,9 @@ def _missing_classes(dataset: Dataset, rows: Sequence[int]) -> list[str]:
 
 
 def read_column(dataset: Dataset, name: str) -> list[Any]:
-    """The values of a column by row (do not modify).
+    """The values of a column, one for each row. Callers must not change the list.
 
-    They are cached, because `datasets` takes 0.2 s for 7,442 rows after `select`.
+    Columns are cached, because `datasets` takes 0.2 s for 7,442 rows after `select`.
     """
     columns = _READ.setdefault(dataset, {})
     if name not in columns:
@@ -252,7 +260,7 @@ def read_column(dataset: Dataset, name: str) -> list[Any]:
 
 
 def rows_where(dataset: Dataset, column: str, values: Sequence[Any]) -> list[int]:
-    """Rows whose value of `column` is one of `values`."""
+    """The rows whose value in the column is one of `values`."""
     wanted = set(values)
     return [row for row, value in enumerate(read_column(dataset, column)) if value in wanted]
 
@@ -263,7 +271,11 @@ def save_splits(
     path: Path,
     clips: Sequence[str] = (),
 ) -> None:
-    """Write split.json. `clips` are digests of the clips of each split."""
+    """Write split.json.
+
+    Args:
+        clips: a digest of the clips of each split.
+    """
     described = []
     for split, audit in zip(splits, audits, strict=True):
         content = split.to_dict()
@@ -280,7 +292,7 @@ def save_splits(
 
 
 def fingerprint(splits: Sequence[Split]) -> str:
-    """The sha256 of one split, or over those of several folds in order."""
+    """The sha256 of a single split, or a digest of the sha256 of all folds in order."""
     if len(splits) == 1:
         return splits[0].sha256
     return hashlib.sha256("".join(split.sha256 for split in splits).encode()).hexdigest()

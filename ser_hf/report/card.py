@@ -1,4 +1,4 @@
-"""Model cards, from the templates in hub_cards/."""
+"""Model cards, written from the templates in hub_cards/."""
 
 import dataclasses
 import functools
@@ -21,19 +21,23 @@ from . import views
 from .citations import OPENSMILE, license_metadata, license_text, linked, network_words, works
 from .report import Report, read_report
 
-# Pictures on the card, by their names in the folder of the report.
+# Names of the pictures that a card shows, as in the folder of the report.
 PICTURES = ("confusion_matrix", "confusion_by_corpus", "dimensions", "robustness", "reliability")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def hub_page(repo: str, kind: str = "") -> str:
-    """The address of a repository; `kind` is empty for models, or ``datasets`` or ``spaces``."""
+    """The address of a repository on the Hub.
+
+    Args:
+        kind: ``datasets`` or ``spaces``; empty for a model.
+    """
     return "/".join(filter(None, ["https://huggingface.co", kind, repo]))
 
 
 @functools.cache
 def templates() -> jinja2.Environment:
-    """The templates in hub_cards/."""
+    """The environment of the templates in hub_cards/."""
     folder = packaged("hub_cards")
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
@@ -48,8 +52,9 @@ def templates() -> jinja2.Environment:
 
 
 def plain(value: object) -> object:
-    """A value in Markdown: text of any origin in one line, which opens no tag, link or code;
-    `Markup` as it is.
+    """Convert text of any origin to one line of Markdown that opens no tag, link or code.
+
+    `Markup` and values that are not text stay unchanged.
     """
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
@@ -57,19 +62,20 @@ def plain(value: object) -> object:
 
 
 def markdown(template: str, values: Mapping[str, Any]) -> str:
-    """A template of hub_cards/ with these values, without repeated empty lines."""
+    """Render a template of hub_cards/ with these values, without repeated empty lines."""
     text = templates().get_template(template).render(values)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def cell(text: object) -> Markup:
-    """Text as one cell of a Markdown table: escaped, in one line."""
+    """Convert text to a cell of a Markdown table: escaped, in one line."""
     return Markup(re.sub(r"([\\|`<\[])", r"\\\1", " ".join(printable(str(text)).split())))
 
 
 def report_values(report: Report) -> dict[str, Any]:
-    """The variables of the templates: `report` and its fields; `over` is the `Runs` of a card of
-    one of several.
+    """The variables of the templates: `report`, its fields, and words of its task.
+
+    `over` is None here. If a card describes one of several runs, `model_card` sets it to `Runs`.
     """
     task = report.measured
     fields = {name: getattr(report, name) for name in Report.model_fields}
@@ -88,9 +94,9 @@ class Runs:
     """All folds or seeds of a run, and the one whose weights a card describes.
 
     Args:
-        report: over all of them.
-        published: of the run with the published weights.
-        numbers: of that run: a fold or seed, or a fold and a seed of it.
+        report: the report over all runs.
+        published: the report of the run with the published weights.
+        numbers: the fold or seed of that run, or its fold and then its seed.
     """
 
     report: Report
@@ -116,12 +122,12 @@ def card_of_run(
     """The card of the weights in model/ of a finished run.
 
     Args:
-        location: what readers load: a Hub id or a folder.
-        report_repo, space: Hub ids of the report and of the demo, which the card links.
-        pictures: whether it shows those of `card_pictures`, which must be beside it.
+        location: the Hub id or folder from which readers load the model.
+        report_repo, space: Hub ids of the report and of the demo, to which the card links.
+        pictures: whether the card shows the files of `card_pictures`, which must be in its folder.
 
     Raises:
-        UserError: if the folder is no finished run.
+        UserError: if the folder is not a finished run.
     """
     place, numbers = _chosen(run)
     source = read_report(place.report / "report.json")
@@ -136,7 +142,7 @@ def card_of_run(
 
 
 def card_pictures(run: str | Path) -> list[Path]:
-    """The picture files that `card_of_run` shows, of the run with the published weights."""
+    """The picture files that `card_of_run` shows: those of the run with the published weights."""
     report = _chosen(run)[0].report
     files = [report / f"{name}.png" for name in PICTURES]
     return [file for file in files if file.is_file()]
@@ -148,8 +154,9 @@ def run_report(run: str | Path) -> Report:
 
 
 def _chosen(run: str | Path) -> tuple[RunFolder, list[int]]:
-    """The run below `run` with the published weights, and its numbers; `run` itself if it is a
-    single run.
+    """The run with the published weights, and its fold or seed numbers.
+
+    This is `run` itself, without numbers, if it is a single run, and otherwise a run below it.
     """
     folder = RunFolder(run)
     numbers = []
@@ -175,11 +182,11 @@ def model_card(
     """The card of a report and a recipe.
 
     Args:
-        source: the report of the run with these weights, or all folds or seeds of which it is one.
-        recipe: resolved, as in recipe.yaml.
-        location: what `pipeline(model=...)` loads: a folder or a Hub id.
-        report_repo, space: Hub ids of the report and of the demo, which the card links.
-        pictures: names of PNG files beside the card, of `PICTURES`.
+        source: the report of a single run, or `Runs` for a run with several folds or seeds.
+        recipe: the resolved recipe, as in recipe.yaml.
+        location: the folder or Hub id that `pipeline(model=...)` loads.
+        report_repo, space: Hub ids of the report and of the demo, to which the card links.
+        pictures: the pictures of `PICTURES` whose PNG files are in the folder of the card.
     """
     runs = source if isinstance(source, Runs) else None
     report = source.published if isinstance(source, Runs) else source
@@ -215,11 +222,11 @@ def _metadata(
     location: str,
     report_repo: str | None,
 ) -> ModelCardData:
-    """The head of the card, by which the Hub lists the model.
+    """The metadata at the head of the card, by which the Hub lists the model.
 
     Args:
-        corpus: of the recipe.
-        trained: facts of the corpora of the training data.
+        corpus: the section `corpus` of the recipe.
+        trained: facts about the corpora of the training data.
     """
     model = report.model
     facts = corpus_facts(*corpora_of(report, corpus, "train", "validation"))
@@ -228,7 +235,7 @@ def _metadata(
     licensed = [*trained, OPENSMILE] if "openSMILE" in model.preparation else trained
     base = {}
     if model.base_model:
-        # Adapters are merged into the weights, so the relation is finetune with them too.
+        # The relation is also finetune for adapters, because they are merged into the weights.
         base = {"base_model": model.base_model, "base_model_relation": "finetune"}
     return ModelCardData(
         language=facts["language"],
@@ -245,7 +252,7 @@ def _metadata(
 
 
 def _network(report: Report, settings: Mapping[str, Any]) -> tuple[str, str]:
-    """One paragraph about the network of a recipe's `model`, and further ones."""
+    """The first paragraph about the network of a recipe, and the other paragraphs."""
     sentence, about = network_words(report.model.architecture)
     if report.model.origin:
         origin = report.model.origin
@@ -273,8 +280,11 @@ def _cost(report: Report, runs: Runs | None) -> dict[str, str]:
 def corpora_of(
     report: Report, corpus: Mapping[str, Any], *parts: str
 ) -> tuple[str, dict[str, Any], set[str]]:
-    """The arguments of `corpus_facts`: name and options of a recipe's corpus, and the corpora of
-    the speakers in these splits, as far as the report has them."""
+    """The arguments of `corpus_facts` for the clips of some splits.
+
+    They are the name and the options of the recipe's corpus, and the names of the corpora in these
+    splits. Splits that the report lacks are left out.
+    """
     keys = settings_class(corpus["name"]).model_fields
     options = {
         key: value
@@ -290,7 +300,7 @@ def corpora_of(
 
 
 def _datasets(corpus: Mapping[str, Any]) -> list[str]:
-    """Hub ids of the training data."""
+    """The Hub ids of the training data."""
     items = corpus["corpora"] if corpus["name"] == "mixture" else [corpus]
     return [item["dataset"] for item in items if item["name"] == "hub" and item.get("dataset")]
 
@@ -301,8 +311,9 @@ def _index(
     datasets: Sequence[str],
     report_repo: str | None,
 ) -> list[EvalResult]:
-    """`model-index`: the main metrics on the evaluated corpora; names include the protocol and its
-    leak.
+    """The entries of `model-index`: the main metrics on the evaluated corpora.
+
+    Their names include the protocol, and whether it is leaky.
     """
     protocol = report.protocol
     under = f"{protocol.name}, leaky" if protocol.leak else protocol.name
@@ -347,7 +358,7 @@ def _encoder(report: Report, settings: Mapping[str, Any]) -> str:
 
 
 def public(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe or report without paths of this machine."""
+    """Copy the values of a recipe or report without paths of this machine."""
     shown = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -369,5 +380,5 @@ def _outside(path: str) -> bool:
 
 
 def public_name(checkpoint: str) -> str:
-    """A Hub id unchanged; of a local folder or file only the name."""
+    """The name of a checkpoint to publish: its Hub id, or the name of a local folder or file."""
     return Path(checkpoint).name if Path(checkpoint).exists() else checkpoint

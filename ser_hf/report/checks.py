@@ -1,5 +1,6 @@
-"""Checks that the sections of a report of any origin fit together, so that pages and cards can
-show them.
+"""Checks that the sections of a report fit together.
+
+A report may be edited or written by other programs; pages and cards show only a consistent one.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def problem_of(report: "Report") -> str | None:
-    """The first problem of a report, with the key that it is about; None without one."""
+    """The first problem of a report, with the key concerned; None if there is no problem."""
     for check in _CHECKS:
         problem = check(report)
         if problem is not None:
@@ -113,7 +114,7 @@ def _has_curves(entry: Mapping[str, Any], shown: Sequence[str], selected_by: str
 
 
 def _numbers(scores: Any, names: Iterable[str]) -> list[Any]:
-    """The scores with these names; nothing of a split that was not measured."""
+    """The scores with these names; empty if the split was not measured."""
     if not scores:
         return []
     if not isinstance(scores, dict):
@@ -170,7 +171,7 @@ def _predicts_dimensions(report: "Report") -> bool:
     return report.measured.problem_type == "regression"
 
 
-# In this order: later checks rely on earlier ones.
+# The order matters: later checks rely on earlier checks.
 _CHECKS: tuple[Callable[["Report"], str | None], ...] = (
     _labels,
     _confusion,

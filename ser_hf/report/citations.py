@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
-# By `model_type` of transformers.
+# {`model_type` of transformers: citation}
 _ENCODERS = {
     "audio-spectrogram-transformer": "Gong et al. 2021, arXiv:2104.01778",
     "data2vec-audio": "Baevski et al. 2022, arXiv:2202.03555",
@@ -23,7 +23,7 @@ _ENCODERS = {
     "wavlm": "Chen et al. 2021, arXiv:2110.13900",
     "whisper": "Radford et al. 2022, arXiv:2212.04356",
 }
-# By the key of a recipe that enables the method.
+# {recipe key that enables the method: citation}
 _METHODS = {
     "model.weighted_layer_sum": "the sum over layers: Yang et al. 2021, arXiv:2105.01051",
     "lora.rank": "LoRA: Hu et al. 2021, arXiv:2106.09685",
@@ -35,8 +35,9 @@ _METHODS = {
 
 
 def network_words(architecture: str) -> tuple[str, str]:
-    """The first paragraph and the other paragraphs of a network's docstring; both empty for
-    ``encoder``.
+    """The first paragraph, and the other paragraphs, of the docstring of a network.
+
+    Both are empty for ``encoder``.
     """
     from ..models import ARCHITECTURES  # imports torch
 
@@ -53,17 +54,19 @@ def linked(text: str) -> str:
 
 
 def works(recipe: Mapping[str, Any], model_type: str) -> list[str]:
-    """Citations of an encoder of transformers (its `model_type`) and of the methods that a resolved
-    recipe enables.
+    """Citations of the encoder and of the methods that a resolved recipe enables.
+
+    Args:
+        model_type: the type of the encoder in transformers.
     """
-    found = [f"the encoder: {_ENCODERS[model_type]}"] if model_type in _ENCODERS else []
+    citations = [f"the encoder: {_ENCODERS[model_type]}"] if model_type in _ENCODERS else []
     for key, work in _METHODS.items():
         value: Any = recipe
         for name in key.split("."):
             value = value.get(name) if isinstance(value, Mapping) else None
         if value:
-            found.append(work)
-    return found
+            citations.append(work)
+    return citations
 
 
 # License identifiers that the Hub knows.
@@ -80,23 +83,23 @@ llama3 llama3.1 llama3.2 llama3.3 llama4 gemma fair-noncommercial-research-licen
 openmdw-1.0 unknown other
 """
 LICENSES = frozenset(_LICENSES.split())
-# Its research license includes models that were trained on what it computes.
+# The research license of openSMILE covers models that were trained on its features.
 OPENSMILE = {"license": "audeering-research", "non_commercial": True}
 
 
 def license_metadata(
     corpora: Sequence[Mapping[str, Any]], page: str | None = None
 ) -> dict[str, str]:
-    """`license` of a model card, with `license_name` and `license_link` if the Hub does not know
-    the license.
+    """The license keys of a model card: `license`, and `license_name` and `license_link` if needed.
 
-    A license that all corpora have becomes the model's. Several, and one whose name does not show
-    that it forbids commercial use, are ``other`` with a name that says whether commercial use is
-    forbidden. Empty if none is known.
+    If all corpora have the same license, it is the license of the model. The license is ``other``
+    if there are several licenses, if the Hub does not know the license, or if the license forbids
+    commercial use and its name does not show this. `license_name` then shows whether commercial use
+    is forbidden. The result is empty if no license is known.
 
     Args:
-        corpora: from `ser_hf.corpora.corpora_facts`.
-        page: address of the model on the Hub, whose card lists all licenses.
+        corpora: facts about the corpora, from `ser_hf.corpora.corpora_facts`.
+        page: address of the model on the Hub; its card lists all licenses.
     """
     licenses: list[str | None] = []
     for corpus in corpora:
@@ -122,14 +125,14 @@ def license_metadata(
 
 
 def _says_enough(license: str | None, forbidden: bool) -> bool:
-    """Whether the Hub knows a license whose name shows if commercial use is forbidden."""
+    """Whether the Hub knows the license, and its name shows if commercial use is forbidden."""
     if license not in LICENSES or license == "other":
         return False
     return "-nc" in license or not forbidden
 
 
 def _license_name(license: str | None, title: str, forbidden: bool) -> str:
-    """A name for the single license of a corpus with a title."""
+    """The `license_name` of the only license; `title` is the title of its corpus."""
     on_hub = license in LICENSES
     name = title if on_hub else license
     name = re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-") or "unnamed"
@@ -137,11 +140,11 @@ def _license_name(license: str | None, title: str, forbidden: bool) -> str:
 
 
 def _each(license: str | Sequence[str] | None) -> Sequence[str | None]:
-    """The licenses as a list, also of a single corpus."""
+    """The licenses as a list, also if there is a single license."""
     return license if isinstance(license, list) else [license]
 
 
 def license_text(license: str | Sequence[str] | None) -> str:
-    """The license of one or several corpora, for a sentence."""
+    """The license, or several licenses, as words for a sentence."""
     words = {None: "unknown", "other": "terms of its authors"}
     return ", ".join(words.get(name, name) for name in _each(license))

@@ -1,5 +1,6 @@
-"""The report as one HTML page that needs no network. It works on phones, on paper, by keyboard and
-screen reader.
+"""The report as a single HTML page, which loads nothing from the network.
+
+The page works on phones, on paper, with a keyboard and with a screen reader.
 """
 
 import base64
@@ -17,8 +18,8 @@ from ..utils.environment import __version__
 from . import views
 from .report import Report
 
-# In the order of the page. Each is a template of that name beside this module; one that renders
-# empty is left out.
+# {section: title}, in the order of the page. Each section has a template of that name beside this
+# module. A section whose template renders nothing is left out.
 SECTIONS = {
     "results": "Summary",
     "confusion": "Confusion matrix",
@@ -47,8 +48,13 @@ SECTIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A picture in a page: alternative text, data URI, size in CSS pixels, and its files beside the
-    page.
+    """A picture in a page.
+
+    Args:
+        alt: alternative text.
+        source: the picture as a data URI.
+        width, height: size in CSS pixels.
+        files: files of the same picture in the folder of the page.
     """
 
     alt: str
@@ -61,9 +67,7 @@ class Picture:
 def picture(
     alt: str, data: bytes, inches: tuple[float, float], files: Sequence[str] = ()
 ) -> Picture:
-    """Embed a PNG or SVG (`data`) in a page, with its width and height in inches, 96 CSS pixels
-    each.
-    """
+    """Embed a PNG or SVG (`data`) in a page; one inch is 96 CSS pixels."""
     kind = "png" if data.startswith(b"\x89PNG") else "svg+xml"
     width, height = inches
     return Picture(
@@ -77,7 +81,10 @@ def picture(
 
 @functools.cache
 def template(package: str, name: str, **filters: Callable[..., Any]) -> jinja2.Template:
-    """The template `name` of `package`. Included templates are searched there first, then here."""
+    """Load the template `name` of a package.
+
+    Templates that it includes are searched in that package first, then in this one.
+    """
 
     def load(name: str) -> str | None:
         for folder in (package, __package__):
@@ -109,16 +116,16 @@ def render(
     players: Mapping[str, str] | None = None,
     files: Mapping[str, str] | None = None,
 ) -> str:
-    """The page as HTML.
+    """Render the page of a report as HTML.
 
     Args:
-        pictures: by section.
+        pictures: {section: pictures}.
         recipe: the resolved recipe as YAML.
-        corpus: facts of the data, see `ser_hf.corpora.corpus_facts`.
+        corpus: facts about the data, see `ser_hf.corpora.corpus_facts`.
         links: addresses of other reports: {"above": address, "runs": {number: address}, "foil":
             address}.
-        players: addresses of the audio of clips, by id.
-        files: files beside the page, {name: description}.
+        players: {id of a clip: address of its audio}.
+        files: files in the folder of the page, {name: description}.
     """
     page = template(__package__, "page.html")
     shown = {

@@ -27,26 +27,27 @@ from ..evaluation.sections import (
 )
 from .views import figure as figure_of
 
-# Of lines and bars: those of `EMOTION_COLORS` that are visible on light and on dark pages.
+# Colors of lines and bars: the `EMOTION_COLORS` that are visible on light and on dark pages.
 COLORS = tuple(
     EMOTION_COLORS[name]
     for name in ("sad", "surprise", "disgust", "fear", "calm", "angry", "neutral")
 )
-# The largest number of groups that a panel of slices shows; of more the lowest and the highest.
+# The largest number of groups in a panel of slices. If there are more, it shows the groups with the
+# lowest and the highest scores.
 MOST_SLICES = 30
 _MOST_COLUMNS = 5
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG or, by the suffix of the name, an SVG. The same figure gives the same bytes.
+    """Write a figure as PNG, or as SVG if the suffix is .svg. The same figure gives the same bytes.
 
-    Without pyplot's global state it works without a display and in threads.
+    pyplot is not used, because its global state needs a display and is not safe in threads.
     """
     if path.suffix == ".svg":
         path.write_bytes(svg(figure))
     else:
         figure.set_dpi(144)
-        # The canvas itself, because `Figure.savefig` draws everything twice.
+        # Use the canvas, because `Figure.savefig` draws everything twice.
         FigureCanvasAgg(figure).print_png(path)
 
 
@@ -55,8 +56,8 @@ def svg(figure: Figure) -> bytes:
     for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
         patch.set_alpha(0)
     drawn = io.StringIO()
-    # Ids in the file are hashes, by default with a random salt; letters are drawn, because the file
-    # has no font.
+    # Ids in the file are hashes with a fixed salt, so that the bytes are always the same. Letters
+    # are paths, because the file contains no font.
     with matplotlib.rc_context({"svg.hashsalt": "ser_hf", "svg.fonttype": "path"}):
         FigureCanvasSVG(figure).print_svg(drawn, metadata={"Date": None})
     return drawn.getvalue().encode()
@@ -65,8 +66,15 @@ def svg(figure: Figure) -> bytes:
 def confusion_figure(
     confusions: Mapping[str, Sequence[Sequence[int]]], names: Sequence[str]
 ) -> Figure:
-    """Shares of each true class, as color and percent, with the counts below. A panel for each
-    matrix under its title, two in a row; rows of classes without clips are empty."""
+    """Draw confusion matrices, each in a panel with its title, two panels in a row.
+
+    A cell shows the share of the true class, as color and percent, and the count below it. Rows of
+    classes without clips are empty.
+
+    Args:
+        confusions: {title: counts}, true classes in rows, predicted classes in columns.
+        names: names of the classes.
+    """
     columns = min(2, len(confusions))
     rows = -(-len(confusions) // columns)
     size = 1.6 + 0.75 * len(names)
@@ -89,7 +97,7 @@ def confusion_figure(
                     color=color,
                     fontsize=8,
                 )
-        # Names are from files and recipes: a dollar sign in one does not start a formula.
+        # Names come from files and recipes, so a dollar sign in a name must not start a formula.
         axes.set_xticks(range(len(names)), names, rotation=45, ha="right", parse_math=False)
         axes.set_yticks(range(len(names)), names, parse_math=False)
         axes.set(xlabel="predicted", ylabel="true")
@@ -105,10 +113,10 @@ def confusion_figure(
 def curves_figure(
     history: Sequence[Mapping[str, Any]], metrics: Sequence[str] = ("uar", "macro_f1")
 ) -> Figure:
-    """Train and validation loss, and two metrics; a line marks the selected checkpoint.
+    """Draw the train and validation loss, and two metrics; a line marks the selected checkpoint.
 
-    Training scores are those during training. For scikit-learn the candidates of the grid replace
-    the epochs.
+    Training scores are measured during training. For scikit-learn the x axis has the candidates of
+    the grid in place of epochs.
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, scores = figure.subplots(1, 2)
@@ -153,14 +161,14 @@ def _draw_scores(axes: Axes, history: Sequence[Mapping[str, Any]], metrics: Sequ
 def _scores_of(
     history: Sequence[Mapping[str, Any]], part: str
 ) -> list[tuple[float, Mapping[str, Any]]]:
-    """The epochs that measured a split, with its scores."""
+    """(epoch, scores) of the epochs in which a split was measured."""
     return [(entry["epoch"], entry[part]) for entry in history if entry.get(part)]
 
 
 def _points(
     history: Sequence[Mapping[str, Any]], part: str, metric: str
 ) -> list[tuple[float, float]]:
-    """(epoch, value) of a metric on a split, where it is defined."""
+    """(epoch, value) of a metric on a split, for the epochs in which it is defined."""
     points = []
     for epoch, scores in _scores_of(history, part):
         if scores.get(metric) is not None:
@@ -169,7 +177,7 @@ def _points(
 
 
 def _marker(history: Sequence[Mapping[str, Any]]) -> dict[str, str | int]:
-    """One value is a point, which a line alone does not show."""
+    """The marker of points, if there is a single epoch, which a line does not show."""
     single = len(_scores_of(history, "validation")) == 1
     return {"marker": "o", "markersize": 4} if single else {}
 
@@ -186,8 +194,9 @@ def dimensions_figure(
     scores: Mapping[str, DimensionScores],
     title: str,
 ) -> Figure:
-    """Predictions by rating, on the diagonal where they are equal, and below them the errors; a
-    column by dimension.
+    """Draw the predictions of each dimension over its ratings, and the errors below them.
+
+    Each dimension has a column. Correct predictions are on the diagonal.
 
     Args:
         rated: targets and predicted values of each dimension, (clips,) each, from 0 to 1.
@@ -214,13 +223,13 @@ def dimensions_figure(
 
 
 def _draw_ratings(axes: Axes, ratings: np.ndarray, values: np.ndarray) -> None:
-    """A point for each clip, smaller with many clips."""
+    """Draw a point for each clip; points are smaller if there are many clips."""
     area = float(np.clip(4000 / len(ratings), 4, 30))
     axes.scatter(ratings, values, s=area, alpha=0.5, linewidths=0, color=COLORS[0])
 
 
 def distribution_figure(counts: Mapping[str, Sequence[int]], names: Sequence[str]) -> Figure:
-    """Clips per class in each split, as bars side by side."""
+    """Draw the number of clips per class in each split, as bars side by side."""
     figure = Figure(figsize=(2 + len(names) * max(1, len(counts) / 4), 4), layout="constrained")
     axes = figure.add_subplot()
     width = 0.8 / len(counts)
@@ -239,9 +248,7 @@ def distribution_figure(counts: Mapping[str, Sequence[int]], names: Sequence[str
 
 
 def per_class_figure(per_class: Mapping[str, ClassScores], title: str) -> Figure:
-    """Precision, recall and F1 of each class side by side, with the interval of the recall if there
-    is one.
-    """
+    """Draw precision, recall and F1 of each class side by side, with the intervals of recall."""
     figure = Figure(figsize=(2 + 1.05 * len(per_class), 4), layout="constrained")
     axes = figure.add_subplot()
     places = np.arange(len(per_class))
@@ -267,8 +274,9 @@ def per_class_figure(per_class: Mapping[str, ClassScores], title: str) -> Figure
 
 
 def slices_figure(slices: Mapping[str, Mapping[str, Slice]], metric: str, score: float) -> Figure:
-    """A metric of each group as a dot with its interval, against the `score` of all clips; one
-    panel by column.
+    """Draw a metric of each group as a dot with its interval; each column has a panel.
+
+    A dashed line shows the score of all clips (`score`).
     """
     shown: dict[str, dict[str, Slice]] = {}
     for column, groups in slices.items():
@@ -277,7 +285,7 @@ def slices_figure(slices: Mapping[str, Mapping[str, Slice]], metric: str, score:
             shown[column] = _shown(column, scored, metric)
     lowest = _lowest(shown, metric)
 
-    # In inches: a line for each group, and one for the title.
+    # Heights in inches: a row for each group, and space for the title.
     heights = [0.45 + 0.3 * len(values) for values in shown.values()]
     figure = Figure(figsize=(7.5, sum(heights) + 0.4 * len(heights) + 0.5), layout="constrained")
     panels = figure.subplots(
@@ -297,7 +305,7 @@ def slices_figure(slices: Mapping[str, Mapping[str, Slice]], metric: str, score:
 
 
 def _lowest(slices: Mapping[str, Mapping[str, Slice]], metric: str) -> float:
-    """Where the axis begins: at 0, or at the lowest score or end of an interval below."""
+    """The start of the score axis: the lowest score or interval bound if negative, otherwise 0."""
     lowest = 0.0
     for groups in slices.values():
         for row in groups.values():
@@ -306,7 +314,7 @@ def _lowest(slices: Mapping[str, Mapping[str, Slice]], metric: str) -> float:
 
 
 def _draw_groups(axes: Axes, groups: Mapping[str, Slice], metric: str) -> None:
-    """A line for each group, from top to bottom."""
+    """Draw the score and the interval of each group, from top to bottom."""
     color = COLORS[0]
     for place, row in enumerate(groups.values()):
         if row.interval:
@@ -319,9 +327,10 @@ def _draw_groups(axes: Axes, groups: Mapping[str, Slice], metric: str) -> None:
 
 
 def _shown(column: str, values: Mapping[str, Slice], metric: str) -> dict[str, Slice]:
-    """The groups to draw: speakers by their score, the lowest first; other groups in their order.
+    """The groups to draw: speakers in the order of their scores, other groups in their own order.
 
-    Of more than `MOST_SLICES` the lowest and the highest.
+    If there are more than `MOST_SLICES` groups, only those with the lowest and the highest scores
+    are drawn.
     """
     if column != "speaker" and len(values) <= MOST_SLICES:
         return dict(values)
@@ -333,7 +342,7 @@ def _shown(column: str, values: Mapping[str, Slice], metric: str) -> dict[str, S
 
 
 def reliability_figure(calibration: Calibration, temperature: Temperature | None = None) -> Figure:
-    """Accuracy in each bin of the predicted probability, above the clips of each bin.
+    """Draw the accuracy in each bin of the predicted probability, and below it the clips per bin.
 
     The bars of a calibrated model reach the diagonal (DeGroot and Fienberg 1983, The Statistician
     32; Guo et al. 2017, arXiv:1706.04599).
@@ -376,8 +385,10 @@ def reliability_figure(calibration: Calibration, temperature: Temperature | None
 
 
 def robustness_figure(robustness: Robustness, metric: str = "uar") -> Figure:
-    """The main metric by severity of each kind of condition, with intervals if known, clean clips
-    and chance.
+    """Draw the main metric over the severity of each kind of condition.
+
+    Lines show the score of the clean clips and the chance level. Intervals are drawn if the report
+    has them.
     """
     kinds: dict[str, list[ConditionScores]] = {}
     for condition in robustness.conditions:
@@ -413,12 +424,12 @@ def _draw_kind(
     robustness: Robustness,
     metric: str,
 ) -> None:
-    """The scores under the conditions of a kind, the clean clips among them by severity."""
+    """Draw the scores under the conditions of a kind, and the clean clips at their severity."""
     kind_of_conditions = KINDS[kind]
     clean = robustness.clean
     points: dict[float, CleanScores] = {kind_of_conditions.clean: clean}
     points.update({condition.severity: condition for condition in conditions})
-    # Harder conditions are further right, also where their number is smaller, as of SNR.
+    # Harder conditions are on the right, also if a harder condition has a smaller number (SNR).
     clean_is_highest = kind_of_conditions.clean > max(
         condition.severity for condition in conditions
     )

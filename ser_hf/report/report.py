@@ -79,13 +79,13 @@ class Report(Results, Header):
 
     @classmethod
     def from_dict(cls, values: Any, source: str | Path = "report") -> "Report":
-        """The report of JSON values.
+        """Read a report from JSON values.
 
         Args:
-            source: file or folder that the error names.
+            source: the file or folder that an error message names.
 
         Raises:
-            UserError: if it is not a report of ser_hf.
+            UserError: if the values are not a report of ser_hf.
         """
         try:
             return cls.model_validate(values)
@@ -94,12 +94,12 @@ class Report(Results, Header):
 
     @property
     def measured(self) -> Task:
-        """The task with its metrics and words."""
+        """The task of the report, with its metrics and words."""
         return TASKS[self.task]
 
     @property
     def main(self) -> str:
-        """The key of the metric of headlines and pictures."""
+        """The key of the main metric, which headlines and pictures show."""
         return self.measured.main
 
     @property
@@ -109,8 +109,9 @@ class Report(Results, Header):
 
     @property
     def chosen(self) -> str | None:
-        """The folder of the run whose weights are published, such as `fold-1`; None for a single
-        run.
+        """The folder name of the run with the published weights; None for a single run.
+
+        An example is `fold-1`.
         """
         if self.chosen_fold is not None:
             return f"fold-{self.chosen_fold}"
@@ -118,7 +119,7 @@ class Report(Results, Header):
 
 
 def read_report(path: Path) -> Report:
-    """The report in a report.json of any origin, whose sections fit together.
+    """Read a report.json, and check that its sections fit together.
 
     Raises:
         UserError: if the file is not a report of ser_hf.

@@ -1,6 +1,6 @@
-"""What the commands of ser-hf print when they end.
+"""The summaries that the commands of ser-hf print at their end.
 
-Summaries of train, evaluate, compare, inspect, reproduce and export.
+The commands are train, evaluate, compare, inspect, reproduce and export.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,14 +14,14 @@ from ..utils.errors import printable
 from .report import Report
 from .views import confidence, degraded, evaluated_speakers, figure, selection, span
 
-# A split with more speakers does not list them.
+# The speakers of a split are listed if there are at most this many.
 _MOST_LISTED_SPEAKERS = 8
-# An error of an inspection lists so many files.
+# An error of an inspection lists at most this number of files.
 _MOST_LISTED_FILES = 3
 
 
 class Finding(TypedDict):
-    """A finding of `ser-hf inspect`; `files` are pairs of a place and a remark."""
+    """A finding of `ser-hf inspect`; `files` are pairs of a path and a remark."""
 
     level: str
     text: str
@@ -29,7 +29,7 @@ class Finding(TypedDict):
 
 
 class Inspected(TypedDict):
-    """The part of an inspection that the terminal shows."""
+    """The keys of an inspection that the terminal shows."""
 
     corpus: Mapping[str, Any]
     verdict: Mapping[str, str]
@@ -38,7 +38,7 @@ class Inspected(TypedDict):
 
 
 class Reproduced(TypedDict):
-    """A reproduction, as reproduction.json has it; `recipe` and `environment` are what differs."""
+    """The content of reproduction.json; `recipe` and `environment` have the differences only."""
 
     name: str
     source: str
@@ -55,7 +55,7 @@ class Reproduced(TypedDict):
 
 
 class ExportedFile(TypedDict):
-    """A file of an export; `difference` has its largest differences from the model."""
+    """An exported file; `difference` has the largest differences from the model's outputs."""
 
     path: Path
     bytes: int
@@ -65,7 +65,7 @@ class ExportedFile(TypedDict):
 
 
 class Exported(TypedDict):
-    """An export of one model: its files by `onnx` and `int8`, and the model's time per clip."""
+    """An export of a model: files with the keys `onnx` and `int8`, and time per clip in torch."""
 
     files: Mapping[str, ExportedFile]
     compared_on: str
@@ -74,7 +74,7 @@ class Exported(TypedDict):
 
 
 def train_summary(report: Report) -> str:
-    """The headline, protocol and leak, foil, and what to do next."""
+    """The summary of a training run: results, splits, leak, foil, notes and next commands."""
     lines = ["", *_result(report), *_splits(report)]
     lines.append(f"  {selection(report)}")
     lines += [f"  {line}" for line in degraded(report)]
@@ -89,7 +89,7 @@ def train_summary(report: Report) -> str:
 
 
 def _result(report: Report) -> list[str]:
-    """The main metric with its interval, the others, and those of dimensions and folds."""
+    """Lines with the main metric and its interval, other metrics, dimensions and pooled folds."""
     metrics = report.metrics
     main = report.main
     runs = ""
@@ -116,7 +116,7 @@ def _result(report: Report) -> list[str]:
 
 
 def _splits(report: Report) -> list[str]:
-    """The protocol with its leak, and the clips and speakers of each split."""
+    """Lines with the protocol and its leak, and the clips and speakers of each split."""
     protocol = report.protocol
     lines = [f"  protocol {protocol.name}, sha256 {protocol.sha256[:16]}"]
     if protocol.leak:
@@ -130,7 +130,7 @@ def _splits(report: Report) -> list[str]:
 
 
 def _next_steps(report: Report) -> list[str]:
-    """Where the report is, how to load the model, and commands that use it."""
+    """Lines with the path of the report, the code that loads the model, and further commands."""
     run = report.output_dir
     page = (Path(run) / "report" / "index.html").resolve().as_uri()
     trust = ", trust_remote_code=True" if report.model.remote_code else ""
@@ -151,7 +151,7 @@ def _next_steps(report: Report) -> list[str]:
 
 
 def evaluation_summary(report: Report) -> str:
-    """The headline of an evaluated model and its limits."""
+    """The summary of an evaluation: results, leak, notes and warnings."""
     main = report.main
     interval = f"{confidence(report)} interval {span(report.intervals.get(main))}"
     others = [f"{NAMES[key]} {figure(report.metrics[key])}" for key in report.measured.beside]
@@ -168,14 +168,14 @@ def evaluation_summary(report: Report) -> str:
 
 
 def comparison_summary(tables: Sequence[pd.DataFrame], warnings: Sequence[str]) -> str:
-    """The tables of a comparison, runs and pairs, and its warnings."""
+    """The summary of a comparison: the tables of runs and of pairs, and warnings."""
     lines = [f"\n{table.to_string(index=False)}" for table in tables if len(table)]
     lines += [f"  warning: {warning}" for warning in warnings]
     return "\n".join(lines)
 
 
 def inspection_summary(inspected: Inspected) -> str:
-    """The verdict about a corpus, its counts and each finding; of errors some files."""
+    """The summary of an inspection: verdict, counts and findings; errors with some files."""
     counts = inspected["counts"]
     lines = [
         "",
@@ -192,7 +192,7 @@ def inspection_summary(inspected: Inspected) -> str:
 
 
 def reproduction_summary(reproduced: Reproduced) -> str:
-    """The protocol, what differs, the figures, and the verdict last."""
+    """The summary of a reproduction: protocol, differences, results, and the verdict last."""
     lines = [
         "",
         f"{reproduced['name']}: {reproduced['source']} rerun",
@@ -220,7 +220,7 @@ def reproduction_summary(reproduced: Reproduced) -> str:
 
 
 def export_summary(export: Exported) -> str:
-    """Size, speed and difference of each file, and how to run the smallest."""
+    """The summary of an export: size, speed and difference of each file, and how to run it."""
     files = export["files"]
     clips = files["onnx"]["difference"]["clips"]
     lines = [f"compared on {clips} {export['compared_on']}:"]

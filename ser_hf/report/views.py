@@ -1,4 +1,4 @@
-"""A report as numbers and sentences, for pages, cards and the terminal."""
+"""Texts and tables from a report, for pages, cards and the terminal."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,19 +9,20 @@ from ..evaluation.sections import Slice
 from .report import Report
 from .sections import Environment, Split
 
-# The use of each split.
+# {split: its use}
 _ROLES = {
     "train": "for training",
     "validation": "for validation",
     "test": "for the final test, once",
 }
-# What an epoch has equal shares of, by `training.balance`.
+# {`training.balance`: the groups that have equal shares of an epoch}
 BALANCED = {
     "corpus": "all corpora",
     "class": "all classes",
     "corpus_and_class": "all corpora and of their classes",
 }
-# For each kind that an audit counts: its name, and what it means if two splits share some.
+# For each kind that an audit counts: its name, the level of a finding if two splits share values of
+# this kind, and what this means.
 _KINDS = {
     "speakers": ("speaker", "error", "voices of the training data are evaluated again"),
     "sessions": ("session", "note", "same room, day and partners"),
@@ -32,12 +33,12 @@ _KINDS = {
 
 
 def counted(number: int, word: str) -> str:
-    """ "1 clip", "1,440 clips"."""
+    """A number with its noun, such as "1 clip" or "1,440 clips"."""
     return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def listed(words: Sequence[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
+    """The words as a list in a sentence, such as "a, b and c"."""
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} and {words[-1]}"
@@ -49,17 +50,17 @@ def figure(value: float | None, digits: int = 3) -> str:
 
 
 def signed(value: float | None) -> str:
-    """A difference, with its sign."""
+    """A difference with its sign; a dash for an undefined one."""
     return "–" if value is None else f"{value:+.3f}".replace("-", "−")
 
 
 def span(interval: Sequence[float] | None, digits: int = 3) -> str:
-    """Both ends of an interval."""
+    """Both ends of an interval as text; a dash without an interval."""
     return "–" if interval is None else " to ".join(figure(end, digits) for end in interval)
 
 
 def duration(seconds: float | None) -> str | None:
-    """Seconds in a suitable unit."""
+    """A duration as text, in a suitable unit."""
     if seconds is None:
         return None
     if seconds < 10:
@@ -72,7 +73,7 @@ def duration(seconds: float | None) -> str | None:
 
 
 def share(value: float | None) -> str:
-    """A score as a place on an axis from 0 to 1, in percent."""
+    """The position of a score on an axis from 0 to 1, in percent."""
     return f"{100 * min(max(value or 0.0, 0.0), 1.0):.1f}"
 
 
@@ -80,28 +81,28 @@ FORMATS = {"counted": counted, "figure": figure, "signed": signed, "span": span,
 
 
 def confidence(report: Report) -> str:
-    """ "95 %"."""
+    """The confidence level as text, such as "95 %"."""
     return f"{100 * report.confidence:g} %"
 
 
 def evaluated_speakers(report: Report) -> str:
-    """The evaluated speakers as a headline names them."""
+    """The words for the evaluated speakers in a headline."""
     shared = report.audit.shared.get(f"train/{report.evaluated_split}", {})
     if report.protocol.leak or shared.get("speakers"):
         return f"{report.evaluated_split} clips of training speakers"
     if report.kind == "evaluation":
-        # The training speakers of a foreign model may be unknown.
+        # The training speakers of a model of another origin may be unknown.
         return "possibly known speakers" if shared.get("speakers") is None else "new speakers"
     return f"the {report.evaluated_split} speakers"
 
 
 def run_kind(report: Report) -> str:
-    """``fold`` or ``seed``: what a report over several runs averages over."""
+    """The word for one run of a report over several runs: ``fold`` or ``seed``."""
     return "fold" if report.protocol.folds else "seed"
 
 
 def chance_of(report: Report) -> float | None:
-    """UAR of guessing: 1 over the number of evaluated classes."""
+    """The UAR of guessing: 1 / the number of evaluated classes; None without classes."""
     classes = sum(1 for row in report.per_class.values() if row.support)
     return 1 / classes if classes else None
 
@@ -125,7 +126,7 @@ def headline(report: Report) -> list[str]:
 
 
 def banners(report: Report) -> list[tuple[str, str, str]]:
-    """(level, title, sentence) of all warnings, a leaky protocol first."""
+    """All warnings as (level, title, sentence); a leaky protocol is first."""
     rows = []
     if report.protocol.leak:
         title = f"Leaky protocol ({report.protocol.name or 'unnamed'})."
@@ -142,8 +143,9 @@ def banners(report: Report) -> list[tuple[str, str, str]]:
 
 
 def splits(report: Report) -> list[str]:
-    """A sentence for each split: its speakers, clips and role; over folds two sentences for all of
-    them.
+    """A sentence for each split, with its speakers, clips and use.
+
+    A report over folds has three sentences about all folds instead.
     """
     parts = report.protocol.parts
     if report.protocol.folds:
@@ -171,13 +173,13 @@ def splits(report: Report) -> list[str]:
 
 
 def selection(report: Report) -> str:
-    """What selected the published weights, as a sentence without its full stop."""
+    """A sentence, without its full stop, about the selection of the published weights."""
     by = NAMES.get(report.selected_by, report.selected_by)
     refit = report.training.refit
     if report.model.solver != "sklearn":
         sentence = f"The checkpoint was selected by {by} on the validation split"
     elif refit:
-        # Each fold has its own speakers.
+        # Each fold has its own speakers, so a number of speakers does not hold for all folds.
         keys = ["folds"] if report.protocol.folds else ["folds", "speakers"]
         numbers = [counted(refit[key], key[:-1]) for key in keys if isinstance(refit.get(key), int)]
         sentence = (
@@ -190,7 +192,7 @@ def selection(report: Report) -> str:
 
 
 def development(report: Report) -> str:
-    """What to expect of results on the validation split."""
+    """Sentences that limit the results on the validation split."""
     unused = "The test split was not used."
     if report.model.solver == "sklearn":
         return unused
@@ -198,7 +200,7 @@ def development(report: Report) -> str:
 
 
 def degraded(report: Report) -> list[str]:
-    """A line about the degraded clips, if they were evaluated."""
+    """A line with the mean scores of the degraded clips, if they were evaluated."""
     if not report.robustness or not report.robustness.areas:
         return []
     areas = report.robustness.areas.items()
@@ -207,7 +209,7 @@ def degraded(report: Report) -> list[str]:
 
 
 def _speakers(report: Report, part: str, earlier: Sequence[str]) -> str:
-    """The speakers of a split, and how many of them are in earlier splits."""
+    """The number of speakers of a split, and the number of them in earlier splits, as words."""
     number = len(report.protocol.parts[part].speakers)
     if not earlier:
         return counted(number, "speaker")
@@ -226,8 +228,9 @@ def audit_kinds(report: Report) -> list[str]:
 
 
 def overlap(report: Report) -> list[tuple[str, str]]:
-    """(level, sentence) for each kind that the audit counts. Levels are ok, note, error and
-    unknown.
+    """A (level, sentence) for each kind that the audit counts.
+
+    Levels are ok, note, error and unknown.
     """
     rows = [_overlap_of(report, kind) for kind in audit_kinds(report)]
     if report.audit.duplicates:
@@ -258,8 +261,9 @@ def _overlap_of(report: Report, kind: str) -> tuple[str, str]:
 
 
 def temperature(report: Report) -> str | None:
-    """The effect of the fitted temperature on the probabilities; None without one, or if a warning
-    describes it.
+    """Sentences about the effect of the fitted temperature on the probabilities.
+
+    None without a temperature, or if a warning describes it.
     """
     if report.temperatures:
         values = listed([f"{value:.3g}" for value in report.temperatures.values()])
@@ -297,7 +301,7 @@ class GroupTable:
 
 
 def slices(report: Report) -> list[GroupTable]:
-    """A table for each column, speakers from the lowest to the highest score."""
+    """Make a table for each column; speakers are sorted from the lowest to the highest score."""
 
     def by_score(row: tuple[str, Slice]) -> tuple[bool, float]:
         score = getattr(row[1], report.main)
@@ -329,7 +333,7 @@ def _gap(report: Report, column: str) -> str:
 
 
 def confidence_and_accuracy(report: Report) -> tuple[float, float]:
-    """Mean probability of the predictions, and the share of correct ones."""
+    """The mean probability of the predictions, and the share of correct predictions."""
     clips = 0.0
     confidence_sum = 0.0
     correct = 0.0
@@ -342,7 +346,7 @@ def confidence_and_accuracy(report: Report) -> tuple[float, float]:
 
 
 def cost(report: Report) -> dict[str, str]:
-    """Parameters, time and machine, by name."""
+    """Parameters, times and machine: {name: text}."""
     model = report.model
     seconds = report.seconds
     machine = report.environment
@@ -366,7 +370,7 @@ def cost(report: Report) -> dict[str, str]:
 
 
 def result_sentence(report: Report) -> str:
-    """The result in one sentence, to be quoted in a paper."""
+    """The result in one sentence, which a paper can quote."""
     protocol = report.protocol
     main = report.main
     metrics = [f"{NAMES[key]} {figure(report.metrics[key])}" for key in report.measured.beside]
@@ -387,7 +391,7 @@ def result_sentence(report: Report) -> str:
 
 
 def bibtex(environment: Environment) -> str:
-    """BibTeX of the toolkit, for the versions and the revision of a report's environment."""
+    """The BibTeX entry of the toolkit, with the version and the revision of an environment."""
     fields = {
         "title": (
             "{ser_hf}: fine-tune, evaluate and publish speech emotion recognizers on the Hugging "

@@ -1,4 +1,4 @@
-"""The folder of a report: report.json with its schema, tables, pictures and the page."""
+"""Writes the folder of a report: report.json with its schema, pictures and the page."""
 
 import dataclasses
 import os
@@ -29,9 +29,10 @@ from .plots import (
 from .report import SCHEMA, Report, report_schema
 from .views import evaluated_speakers
 
-# An SVG of many thousand points is larger than a PNG, and slow.
+# The page embeds the PNG if the SVG is larger than this: an SVG with many thousand points is large
+# and slow.
 _MOST_BYTES = 400_000
-# The files beside the page, as the page describes them.
+# {file in the folder of the page: its description on the page}
 _FILES = {
     "report.json": "all numbers",
     SCHEMA: "the meaning of every key of report.json (JSON Schema)",
@@ -47,9 +48,10 @@ class ReportFigure:
     """A picture of a report.
 
     Args:
-        section: of the page.
-        name: of the file.
-        text: for readers who do not see the picture.
+        section: the section of the page that shows the picture.
+        name: name of the file, without a suffix.
+        text: alternative text, for readers who do not see the picture.
+        drawing: the picture as a matplotlib figure.
     """
 
     section: str
@@ -61,12 +63,11 @@ class ReportFigure:
 def write_report(
     folder: Path, report: Report, *, predictions: Path | None = None, **page: Any
 ) -> None:
-    """Write report.json with its schema, pictures (PNG and SVG), and index.html with the pictures
-    inside.
+    """Write report.json with its schema, pictures (PNG and SVG), and the page (index.html).
 
     Args:
-        predictions: the table of predictions (default: that in the folder).
-        page: recipe, corpus and links, see `ser_hf.report.page.render`.
+        predictions: file with the table of predictions (default: predictions.parquet in `folder`).
+        page: further arguments of `ser_hf.report.page.render`: recipe, corpus and links.
     """
     write_json(folder / SCHEMA, report_schema())
     values = {"$schema": SCHEMA, **report.to_dict(), "definitions": definitions(report.measured)}
@@ -89,7 +90,7 @@ def _write_picture(figure: ReportFigure, folder: Path) -> Picture:
     svg = folder / f"{figure.name}.svg"
     drawing = figure.drawing
     save_figure(drawing, png)
-    # The layout is computed once; it takes longer than drawing.
+    # The SVG uses the layout of the PNG, because computing a layout takes longer than drawing.
     drawing.set_layout_engine("none")
     save_figure(drawing, svg)
     chosen = png if svg.stat().st_size > _MOST_BYTES else svg
@@ -99,20 +100,20 @@ def _write_picture(figure: ReportFigure, folder: Path) -> Picture:
 
 
 def figures(report: Report, predictions: Path | None = None) -> Iterator[ReportFigure]:
-    """Every picture of a report.
+    """Draw every picture of a report.
 
     Args:
-        predictions: the table with targets and values, for dimensions.
+        predictions: file with the table of predictions, which the picture of dimensions needs.
     """
-    metric = NAMES[report.main]
+    metric_title = NAMES[report.main]
     score = report.metrics[report.main]
-    title = f"{report.name}: {metric} {score:.3f} on {evaluated_speakers(report)}"
+    title = f"{report.name}: {metric_title} {score:.3f} on {evaluated_speakers(report)}"
     yield from _figures_of_classes(report, title)
     if report.per_dimension and predictions is not None and predictions.is_file():
         yield _figure_of_dimensions(report, predictions, title)
     if report.slices:
         drawing = slices_figure(report.slices, report.main, score)
-        yield ReportFigure("slices", "slices", f"{metric} by group", drawing)
+        yield ReportFigure("slices", "slices", f"{metric_title} by group", drawing)
     if report.corpora:
         yield _figure_of_corpora(report)
     if report.history:
@@ -124,7 +125,7 @@ def figures(report: Report, predictions: Path | None = None) -> Iterator[ReportF
         yield ReportFigure("calibration", "reliability", "Reliability diagram", drawing)
     if report.robustness:
         drawing = robustness_figure(report.robustness, report.main)
-        yield ReportFigure("robustness", "robustness", f"{metric} by severity", drawing)
+        yield ReportFigure("robustness", "robustness", f"{metric_title} by severity", drawing)
 
 
 def _figures_of_classes(report: Report, title: str) -> Iterator[ReportFigure]:
@@ -164,8 +165,9 @@ def _figure_of_corpora(report: Report) -> ReportFigure:
 
 
 def players(clips: Sequence[HardClip], folder: Path) -> dict[str, str]:
-    """Addresses of the audio files of clips relative to a page in `folder`, by id; without missing
-    files.
+    """The addresses of the audio files of clips, relative to a page in `folder`, by clip id.
+
+    Clips whose file is missing have no entry.
     """
     addresses = {}
     for clip in clips:
