@@ -36,7 +36,7 @@ class Verbs(typer.core.TyperGroup):
                 formatter.write_dl(rows)
 
 
-# Plain text instead of rich's panels: an error is one line, and help can be searched.
+# Messages are plain text, not panels of rich: an error is one line, and help can be searched.
 app = typer.Typer(
     cls=Verbs, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]}
 )
@@ -100,14 +100,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _open_closed_streams() -> None:
-    """Open closed standard streams, so that no file of the run gets the number of one."""
+    """Open closed standard streams, so that no file of the run gets the number of such a stream."""
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r+"))  # noqa: SIM115
 
 
 def _log_to_terminal() -> None:
-    """Log to standard error, in the first process of several."""
+    """Log to standard error; of several processes only the first one logs."""
     if os.environ.get("RANK", "0") == "0" and not PACKAGE.handlers:
         PACKAGE.setLevel(logging.INFO)
         PACKAGE.addHandler(TerminalHandler())
@@ -115,14 +115,14 @@ def _log_to_terminal() -> None:
 
 def _invoke(arguments: list[str]) -> None:
     group = typer.main.get_command(app)
-    # Not group.main(), which hides a broken pipe that is not the output's.
+    # group.main() is not used: it hides all broken pipes, not only that of the output.
     with freed_memory_kept(), group.make_context("ser-hf", arguments) as context:
         group.invoke(context)
     sys.stdout.flush()
 
 
 def _usage_message(error: typer.TyperException) -> str:
-    """A message about arguments, with the command whose help describes them."""
+    """Return a message about arguments, with the command whose help describes them."""
     context = getattr(error, "ctx", None)
     command = "ser-hf" if context is None else context.command_path
     message = " ".join(error.format_message().split())
@@ -130,29 +130,29 @@ def _usage_message(error: typer.TyperException) -> str:
 
 
 def _output_fault(error: OSError) -> int:
-    """The exit code where the output cannot be written."""
+    """Handle an output that cannot be written, and return the exit code."""
     if isinstance(error, BrokenPipeError):  # as in `ser-hf predict ... | head`
         return 128 + signal.SIGPIPE
     return _mistake(f"the output cannot be written: {error.strerror}")
 
 
 def _mistake(message: str) -> int:
-    """Print the line of a mistake; its exit code."""
-    # In one call, as other processes may write too.
+    """Print the message of a mistake in one line, and return the exit code."""
+    # One call writes the line, because other processes may write at the same time.
     sys.stderr.write(f"error: {one_line(message)}\n")
     return 2
 
 
 def _output_works() -> bool:
-    """Whether the output can be written, unlike on a full disk or after `| head`.
+    """Whether the output can be written; it cannot on a full disk or after `| head` has ended.
 
-    If it cannot, the rest of the output is discarded.
+    If the output cannot be written, the rest of it is discarded.
     """
     try:
         sys.stdout.flush()
         print(flush=True)  # with nothing buffered, there is nothing to flush
     except OSError:
-        # the interpreter flushes at its end
+        # the interpreter flushes the output when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return False
     return True

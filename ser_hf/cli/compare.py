@@ -1,4 +1,4 @@
-"""ser-hf compare and reproduce: runs with tests of their differences; a saved recipe run again."""
+"""ser-hf compare and reproduce: compare runs with tests; run a saved recipe again."""
 
 import logging
 import os

@@ -37,15 +37,15 @@ def demo(
         raise UserError("the page needs gradio: pip install 'ser_hf[demo]'")
     port = _free_port(port)
     page = _demo_of(model, revision, trust_remote_code)
-    exit_on_termination()  # which deletes the recordings
+    exit_on_termination()  # so that the recordings are deleted
     with tempfile.TemporaryDirectory(prefix="ser-hf-demo-") as folder:
         _serve(page, Path(folder), port)
 
 
 def _demo_of(model: str, revision: str | None, trust_remote_code: bool) -> "Demo":
-    """The contents of the page.
+    """Return the content of the page.
 
-    The page loads the model itself; loading it here first reports mistakes.
+    The page loads the model itself. It is also loaded here, to report mistakes early.
     """
     from ..hub.space import Demo
     from ..inference.load import load_classifier
@@ -85,9 +85,9 @@ def _serve(page: "Demo", folder: Path, port: int) -> None:
 
 
 def _free_port(requested: int | None) -> int:
-    """The requested port if it is free, or any free one."""
+    """Return the requested port if it is free, or any free port."""
     with socket.socket() as probe:
-        # a page closed just now does not block the port
+        # a page that was just closed does not block the port
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, requested or 0))

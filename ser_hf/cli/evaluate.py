@@ -135,7 +135,7 @@ def _read_recipe(
     root: str | None,
     protocol: str | None,
 ) -> "Recipe":
-    """The recipe whose corpus and protocol are used, which no option names too."""
+    """Read the recipe for corpus and protocol; options that name these too are refused."""
     from ..experiment.reading import read_recipe
 
     if corpus or root or protocol:
@@ -147,14 +147,14 @@ def _read_recipe(
 
 
 def _model_name(model: str) -> str:
-    """The name of a run folder, a model folder or a file; a Hub id as it is."""
+    """Return the name of a run folder, a model folder or a file; a Hub id is returned unchanged."""
     if not os.path.exists(model):
         return model
     return Path(os.path.abspath(model).removesuffix(f"{os.sep}model")).name
 
 
 def _split_of(recipe: "Recipe", part: str | None, fold: int | None) -> dict[str, Any]:
-    """The split to evaluate on, as fields of `EvaluationOptions`."""
+    """Return the split for the evaluation, as fields of `EvaluationOptions`."""
     folds = recipe.protocol.folds
     if fold is None and folds is not None and len(folds) == 1:
         fold = folds[0]
@@ -167,7 +167,7 @@ def _split_of(recipe: "Recipe", part: str | None, fold: int | None) -> dict[str,
 
 
 def _label_map(text: str | None) -> dict[str, str]:
-    """The emotion of each label of the model, from ``--label-map``."""
+    """Read ``--label-map``: the emotion for each label of the model."""
     if text is None:
         return {}
     pairs = [pair.rpartition("=") for pair in text.split(",")]

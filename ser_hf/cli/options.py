@@ -1,4 +1,4 @@
-"""Options that several verbs share, and how `key=value` words on the command line are read."""
+"""Options that several verbs share, and functions that read `key=value` words."""
 
 import json
 import os
@@ -83,25 +83,25 @@ def require_one_of(**given: object) -> None:
 
 
 def as_json(content: Any) -> str:
-    """The output of --json."""
+    """Convert a result to the output of --json."""
     return json.dumps(content, indent=1, ensure_ascii=False, default=str)
 
 
 def exit_on_termination() -> None:
-    """Have SIGTERM end the command as Ctrl-C does, so that partial files are removed."""
+    """Make SIGTERM end the command as Ctrl-C does, so that partial files are removed."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 def recipe_path(path: str) -> str:
-    """The path of a recipe: that of recipe.yaml if `path` is a run folder."""
+    """Return the path of a recipe; for a run folder, the path of its recipe.yaml."""
     return os.path.join(path, "recipe.yaml") if os.path.isdir(path) else path
 
 
 def corpus_recipe(
     corpus: str | None, root: str | None, words: Sequence[str] | None, protocol: str | None = None
 ) -> "Recipe":
-    """A recipe to load one corpus with.
+    """Return a recipe that loads one corpus.
 
     Args:
         words: options of the corpus as ``key=value``, and of the protocol as
@@ -136,7 +136,7 @@ def corpus_recipe(
 def root_or_word(root: str | None, words: Sequence[str] | None) -> tuple[str | None, list[str]]:
     """Separate the folder from the `key=value` words.
 
-    Without a folder, the command line has the first word in its place.
+    If the command line has no folder, `root` holds the first word.
     """
     if root is not None and "=" in root and not os.path.exists(root):
         return None, [root, *(words or ())]

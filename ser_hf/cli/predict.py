@@ -85,7 +85,7 @@ def predict(
         hop=hop,
     )
     paths = _output_paths(output, embeddings, inputs=[model, *inputs])
-    printed = not paths or format is not None  # on standard output
+    printed = not paths or format is not None  # predictions go to standard output
     distributed = os.environ.get("WORLD_SIZE", "1") != "1"
     is_main = not distributed or _is_main_process(device)
 
@@ -123,7 +123,7 @@ def predict(
             unit="window" if timeline else "clip",
             skipped=len(skipped),
             embedding=metadata.embedding,
-            # Predictions alone go to standard output.
+            # Standard output receives nothing but predictions.
             file=sys.stderr if printed else sys.stdout,
         )
         if skipped:
@@ -134,7 +134,7 @@ def predict(
 def _output_paths(
     output: str | None, embeddings: str | None, inputs: Sequence[str]
 ) -> dict[str, Path]:
-    """The files to write, by option, none of which replaces an input."""
+    """Return the output file of each option; a file that is also an input is refused."""
     from ..inference.writers import check_output
 
     paths = {}
@@ -146,11 +146,11 @@ def _output_paths(
 
 
 def _is_main_process(device: str | None) -> bool:
-    """Select this process's GPU; whether it is the process that writes."""
+    """Select the GPU of this process, and return whether this process writes the output."""
     import torch
     from accelerate import PartialState
 
-    # With cpu=True it counts processes without GPUs too.
+    # With cpu=True, PartialState also works for several processes without GPUs.
     state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
     return state.is_main_process
 
@@ -164,7 +164,7 @@ def _print_counts(
     embedding: str | None,
     file: TextIO,
 ) -> None:
-    """Print how many predictions were made and where they are."""
+    """Print the number of predictions, and the files that contain them."""
     from ..report.views import counted
 
     if paths or skipped:

@@ -1,4 +1,4 @@
-"""ser-hf publish and verify: a finished run to the Hub, and a check of models without ser_hf."""
+"""ser-hf publish and verify: publish a finished run, and check a model without ser_hf."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,7 +45,7 @@ def publish(
 
 
 def _hub_section(run: str) -> "HubSettings | None":
-    """The section `hub` of a run's recipe; None if the folder has no recipe."""
+    """Return the section `hub` of a run's recipe; None if the folder has no recipe."""
     from ..experiment.reading import read_recipe
     from ..utils.run_folder import RunFolder
 

@@ -1,4 +1,4 @@
-"""ser-hf sweep: runs of one recipe with different values of some keys, selected on validation."""
+"""ser-hf sweep: run a recipe with different values of keys, and select on validation."""
 
 import functools
 import sys

@@ -1,6 +1,4 @@
-"""ser-hf train: run a recipe, as python -m ser_hf.train does. ser-hf schema: the JSON schema of
-recipes.
-"""
+"""ser-hf train, recipes and schema: run a recipe, list recipes, print their JSON schema."""
 
 import logging
 import os
@@ -44,7 +42,7 @@ def train(
     from ..experiment.recipe_source import recipe_file
 
     if os.path.isfile(recipe_file(recipe)):
-        logger.info("%s: loading libraries", recipe)  # which takes seconds
+        logger.info("%s: loading libraries", recipe)  # loading takes seconds
     if dry_run:
         from ..experiment.plan import plan_run
         from ..experiment.reading import read_recipe

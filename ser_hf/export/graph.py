@@ -1,9 +1,9 @@
-"""A classifier as one torch module from the waveform to probabilities: preparation, feature
-extractor and network.
+"""A classifier as one torch module: preparation, feature extractor and network.
 
 `ser_hf.models.preparation` and `Wav2Vec2FeatureExtractor` process one clip at a time in numpy. The
-modules here do the same to a batch of waveforms (batch, samples), zero behind each clip's end, with
-their lengths (batch,), and give each clip what it gets alone, up to the last digits of float32.
+modules here process a batch of waveforms (batch, samples), which are zero after the end of each
+clip, with the lengths of the clips (batch,). A clip gets the same result as alone, up to the last
+digits of float32.
 """
 
 import copy
@@ -28,13 +28,11 @@ _VARIANCE_FLOOR = 1e-7
 
 
 class WaveformClassifier(nn.Module):
-    """Decoded waveforms (batch, samples) to logits and probabilities, (batch, labels) each.
+    """A module that maps waveforms (batch, samples) to logits and probabilities (batch, labels).
 
     It holds a copy of the model on the CPU, in float32 and evaluation mode; the model itself does
-    not change.
-
-    A model that takes features, which its extractor computes, and a preparation without equivalent
-    here are refused.
+    not change. Two kinds of models are refused: models whose extractor computes features, and
+    models with a preparation that no module here can compute.
     """
 
     def __init__(self, model: PreTrainedModel, extractor: SequenceFeatureExtractor):
@@ -69,22 +67,26 @@ class WaveformClassifier(nn.Module):
         self.model = _for_runtimes(
             copy.deepcopy(model).to("cpu", torch.float32).eval().requires_grad_(False)
         )
-        # Our own head pads short waveforms for its encoder; for other models it is done here.
+        # ser_hf's pooling head pads short waveforms for its encoder; for other models this module
+        # pads them.
         pads = config.model_type == "ser_encoder" and shortest_waveform(config.encoder) is not None
         self.shortest = shortest_clip(config) if kind in ENCODERS and not pads else 0
         self.eval()
 
     @property
     def outputs(self) -> list[str]:
-        """The names of what `forward` returns."""
+        """The names of the outputs of `forward`."""
         second = "values" if self.problem_type == "regression" else "probabilities"
         return ["logits", second]
 
     def forward(
         self, input_values: torch.Tensor, attention_mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Take float32 and int64 (batch, samples); the mask is 1 for samples of the clip, any
-        values may follow.
+        """Compute logits and probabilities, or values of dimensions, float32 (batch, labels) each.
+
+        Args:
+            input_values: waveforms, float32 (batch, samples). The padding may have any value.
+            attention_mask: int64 (batch, samples), 1 for samples of the clip.
         """
         waveform, mask = self.prepare(input_values, attention_mask)
         lengths = mask.sum(dim=1)
@@ -101,7 +103,7 @@ class WaveformClassifier(nn.Module):
 
 
 class PrepareWaveform(nn.Module):
-    """`prepare_waveform` on a batch, which ends with the longest clip that trimming leaves."""
+    """`prepare_waveform` for a batch; after trimming, the longest clip sets the batch's length."""
 
     def __init__(self, preparation: Preparation, sampling_rate: int):
         super().__init__()
@@ -129,7 +131,7 @@ class PrepareWaveform(nn.Module):
             waveform = waveform * _gain(power, 10 ** ((steps.target_level + 0.691) / 10)).sqrt()
         if steps.fixed_duration is not None:
             samples = max(1, round(steps.fixed_duration * self.rate))
-            # The zeros behind a short clip count as a part of it.
+            # The zeros after a short clip count as a part of the clip.
             padded = nn.functional.pad(waveform, (0, samples))
             waveform = padded[:, :samples]
             lengths = torch.full_like(lengths, samples)
@@ -166,13 +168,14 @@ class PrepareWaveform(nn.Module):
         return torch.where(source < end[:, None], moved, 0.0), end - start
 
     def _gated_power(self, waveform: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Mean power of the blocks that pass the gates of ITU-R BS.1770-5, (batch, 1); 0 where none
-        passes.
+        """Compute the mean power of the blocks that pass the gates of ITU-R BS.1770-5: (batch, 1).
+
+        It is 0 for a clip without such a block.
         """
         size = 2 * (len(self.response) - 1)
         before = size - self.stretch
-        # Filtered in the frequency domain; each stretch follows as many samples as the filters take
-        # to ring out.
+        # The signal is filtered in the frequency domain. Each stretch begins after as many samples
+        # as the filters need to ring out.
         stretches = nn.functional.pad(waveform, (before, self.stretch)).unfold(
             1, size, self.stretch
         )
@@ -192,8 +195,9 @@ class PrepareWaveform(nn.Module):
 
 
 class WaveformInput(nn.Module):
-    """Waveforms and lengths to the keyword arguments of the network, as `Wav2Vec2FeatureExtractor`
-    makes them.
+    """Computes the network's keyword arguments from waveforms and lengths.
+
+    They are equal to those that `Wav2Vec2FeatureExtractor` returns.
     """
 
     def __init__(self, extractor: Wav2Vec2FeatureExtractor):
@@ -218,19 +222,20 @@ class WaveformInput(nn.Module):
 
 
 class ProductLogMel(nn.Module):
-    """`LogMel` by matrix products: runtimes are slow at Fourier transforms, above all of lengths
-    such as 922.
+    """`LogMel` computed by matrix products instead of Fourier transforms.
 
-    After Cooley and Tukey: samples are rows of `columns`, and bin a + b * rows is summed over rows
-    for each column and a, by a convolution that also frames and windows, then over columns for each
-    b. Bins above the half mirror others.
+    Runtimes compute Fourier transforms slowly, above all those of lengths such as 922. The Fourier
+    sum is divided as by Cooley and Tukey: the samples of a frame are arranged in rows of `columns`
+    samples. For bin a + b * rows, a first step sums over the rows, for each column and each a. This
+    is a convolution that also cuts and windows the frames. A second step sums over the columns, for
+    each b. Bins above the middle of the spectrum mirror the bins below it.
     """
 
     def __init__(self, mel: LogMel):
         super().__init__()
         size = mel.config.n_fft
         hop = mel.config.hop_length
-        # With the fewest multiplications in both steps.
+        # Choose the divisor that needs the fewest multiplications in both steps.
         divisors = [q for q in range(1, hop + 1) if hop % q == size % q == 0]
         columns = min(divisors, key=lambda q: (size // q // 2 + 1) * (2 * size + 4 * q * q))
         rows = size // columns
@@ -277,8 +282,9 @@ class ProductLogMel(nn.Module):
 
 
 class _Unmasked(nn.Module):
-    """Batch normalization that leaves padding to a later mask, so that runtimes join it with the
-    convolution.
+    """Batch normalization without a mask, which runtimes can merge into the convolution.
+
+    A later mask sets the padding to zero.
     """
 
     def __init__(self, norm: nn.modules.batchnorm._BatchNorm):
@@ -295,11 +301,11 @@ class _Unmasked(nn.Module):
 
 
 def _for_runtimes(model: nn.Module) -> nn.Module:
-    """Replace modules by ones of equal outputs that runtimes compute faster."""
+    """Replace modules by modules with equal outputs that runtimes compute faster."""
     for name, module in list(model.named_modules()):
         if isinstance(module, LogMel):
             model.set_submodule(name, ProductLogMel(module))
-        elif isinstance(module, ConvBlock | ConvBlock1d):  # both mask what they return
+        elif isinstance(module, ConvBlock | ConvBlock1d):  # both mask their outputs themselves
             module.norm = _Unmasked(module.norm)
         elif isinstance(module, ResidualBlock):
             module.norm1 = _Unmasked(module.norm1)
@@ -307,17 +313,17 @@ def _for_runtimes(model: nn.Module) -> nn.Module:
 
 
 def _is_real(places: int, counts: torch.Tensor) -> torch.Tensor:
-    """(batch, places) bool, true for the first `counts` (batch,) places."""
+    """Return a mask, bool (batch, places), true for the first `counts` (batch,) places of a row."""
     return torch.arange(places, device=counts.device) < counts[:, None]
 
 
-def _mean(values: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-    """(batch, blocks) -> (batch, 1): the mean of the counted values, 0 where none is."""
-    return torch.where(counted, values, 0.0).sum(dim=1, keepdim=True) / counted.sum(
+def _mean(values: torch.Tensor, selected: torch.Tensor) -> torch.Tensor:
+    """Average the selected values: (batch, blocks) -> (batch, 1), 0 if no value is selected."""
+    return torch.where(selected, values, 0.0).sum(dim=1, keepdim=True) / selected.sum(
         dim=1, keepdim=True
     ).clamp(min=1)
 
 
 def _gain(level: torch.Tensor, target: float) -> torch.Tensor:
-    """What brings a level to the target; 1 for silence."""
+    """Compute the factor that scales a level to the target; 1 for silence."""
     return torch.where(level > 0, target / torch.where(level > 0, level, 1.0), 1.0)

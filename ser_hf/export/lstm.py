@@ -1,4 +1,4 @@
-"""ONNX's own LSTM operator in place of `BiLSTM`, which the exporter cannot follow."""
+"""Replaces `BiLSTM`, which the exporter cannot follow, by the LSTM operator of ONNX."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from ..utils.errors import UserError
 
 
 def replace_lstms(model: PreTrainedModel) -> None:
-    """Replace each `BiLSTM` of a model by ONNX's operator.
+    """Replace each `BiLSTM` of a model by the LSTM operator of ONNX.
 
     Raises:
         UserError: if the model has another recurrent layer.
@@ -28,12 +28,12 @@ def replace_lstms(model: PreTrainedModel) -> None:
 
 
 class _OnnxLSTM(nn.Module):
-    """`BiLSTM` as ONNX's LSTM operator, for export only: in torch it returns zeros.
+    """`BiLSTM` as the LSTM operator of ONNX, for export only: in torch this module returns zeros.
 
-    The operator expects frames first, its gates in the order input, output, forget, cell (torch:
-    input, forget, cell, output), and both directions in one tensor. Beyond `sequence_lens` it
-    returns zeros, and its backward direction starts at each clip's last frame, as with packed
-    sequences.
+    The operator expects the axis of frames first, the gates in the order input, output, forget,
+    cell (torch: input, forget, cell, output), and the weights of both directions in one tensor. It
+    returns zeros beyond `sequence_lens`. Its backward direction starts at the last frame of each
+    clip, as with packed sequences.
     """
 
     def __init__(self, lstm: nn.LSTM):
@@ -52,7 +52,10 @@ class _OnnxLSTM(nn.Module):
                 self.register_buffer(f"{kind}_{layer}", torch.stack([forward, backward]))
 
     def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """(batch, frames, inputs) -> (batch, frames, 2 * hidden), padding zero."""
+        """Apply all layers: (batch, frames, inputs) -> (batch, frames, 2 * hidden).
+
+        The output is zero in the padding.
+        """
         batch, frames, _ = sequence.shape
         lengths = mask.sum(dim=1).to(torch.int32)
         sequence = sequence.transpose(0, 1)
@@ -70,10 +73,10 @@ class _OnnxLSTM(nn.Module):
 
 
 def _tensor(lstm: nn.LSTM, names: Sequence[str], suffix: str) -> torch.Tensor:
-    """Tensors of one direction, one below the other, with their gates as ONNX orders them."""
-    return torch.cat([_in_order_of_onnx(getattr(lstm, name + suffix)) for name in names])
+    """Join the tensors of one direction along their rows, with the gates in the order of ONNX."""
+    return torch.cat([_reorder_gates(getattr(lstm, name + suffix)) for name in names])
 
 
-def _in_order_of_onnx(rows: torch.Tensor) -> torch.Tensor:
+def _reorder_gates(rows: torch.Tensor) -> torch.Tensor:
     into, forget, cell, out = rows.chunk(4)
     return torch.cat([into, out, forget, cell])

@@ -52,23 +52,23 @@ from .quantize import quantize, quiet_exporter
 logger = logging.getLogger(__name__)
 
 OPSET = 18  # the oldest one that the exporter writes without conversion
-LARGEST = 2**31  # bytes of a protobuf
-TOLERANCE = 1e-3  # of a logit; a float32 file beyond it is refused
+LARGEST = 2**31  # the most bytes of a protobuf
+TOLERANCE = 1e-3  # a float32 file whose logits differ by more is refused
 SCRIPT = "run_onnx.py"
-# The modules that a node belongs to. The exporter's other metadata of nodes contains lines of code
-# and local paths.
+# This key of a node's metadata names the modules that the node belongs to. Other keys that the
+# exporter writes contain lines of code and local paths.
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """How far the outputs of a file are from those of the model, over some clips.
+    """The difference between the outputs of a file and of the model for several clips.
 
     Args:
         logits: the largest difference of a logit.
-        probabilities: the largest difference of a probability (of dimensions: of a value).
+        probabilities: the largest difference of a probability (for dimensions: of a value).
         changed: the number of clips that get another label.
-        clips: the number of clips.
+        clips: the number of all clips.
     """
 
     logits: float
@@ -77,7 +77,7 @@ class Difference:
     clips: int
 
     def or_larger(self, other: "Difference") -> "Difference":
-        """The larger value of each field."""
+        """Return the larger value of each field."""
         return Difference(
             logits=max(self.logits, other.logits),
             probabilities=max(self.probabilities, other.probabilities),
@@ -91,11 +91,11 @@ class ExportedFile:
     """A written file and how it compares with the model.
 
     Args:
-        path: of the file.
-        bytes: its size.
-        difference: from the model.
+        path: the path of the file.
+        bytes: the size of the file.
+        difference: the difference between the outputs of the file and of the model.
         padded: whether clips were also compared in a padded batch, not only alone.
-        milliseconds: for a clip, on the CPU.
+        milliseconds: the mean time for a clip on the CPU.
     """
 
     path: Path
@@ -110,10 +110,10 @@ class Export:
     """The exported files of one model.
 
     Args:
-        files: by ``onnx`` and ``int8``.
-        compared_on: a description of the clips that they were compared on.
-        milliseconds: that the model in torch takes for a clip.
-        script: that runs the files.
+        files: the exported files, by the keys ``onnx`` and ``int8``.
+        compared_on: a description of the clips for which file and model were compared.
+        milliseconds: the time of the model in torch for a clip.
+        script: the path of the script that runs the files.
     """
 
     files: dict[str, ExportedFile]
@@ -138,21 +138,21 @@ def export_model(
     Example: `ser_hf.export_model("runs/a", "model.onnx", int8=True)`
 
     Args:
-        source: a run folder, a model folder or a Hub id, of an audio classifier that takes
-            waveforms.
+        source: a run folder, a model folder or a Hub id. The model must be an audio classifier that
+            takes waveforms.
         output: the file (default: ``exports/NAME/model.onnx``); an existing file is replaced.
-        int8: also write ``NAME.int8.onnx`` with int8 weights, whose difference is measured and has
-            no limit.
-        clips: audio files, or waveforms float32 (samples,) at the model's rate, to compare on; by
-            default the clips that a run keeps for this (`ser_hf.inference.reference`), or built-in
-            speech-like signals.
+        int8: also write ``NAME.int8.onnx`` with int8 weights. Its difference from the model is
+            measured, but has no limit.
+        clips: the clips for which file and model are compared: audio files, or waveforms float32
+            (samples,) at the model's rate. By default they are the reference clips of a run
+            (`ser_hf.inference.reference`), or built-in speech-like signals.
 
     Returns:
         The files with their sizes, differences from the model and milliseconds per clip.
 
     Raises:
-        UserError: naming what is wrong; also if the logits differ by more than `TOLERANCE`. Then no
-            file is written.
+        UserError: if the model cannot be exported, or the logits of the float32 file differ by more
+            than `TOLERANCE`. Then no file is written.
     """
     path = _output_path(source, output)
     require("onnx", "onnxscript", "onnxruntime")
@@ -185,7 +185,7 @@ def _write_script(folder: Path) -> Path:
 def _write_files(
     classifier: Classifier, path: Path, waveforms: Sequence[np.ndarray], int8: bool
 ) -> dict[str, ExportedFile]:
-    """Write and compare the files, which appear only when all of them are complete."""
+    """Write the files and compare them; they appear only when all of them are complete."""
     extractor = classifier.extractor
     if classifier.preparation.active:
         extractor = PreparedFeatureExtractor.from_stock(extractor, classifier.preparation)
@@ -200,13 +200,13 @@ def _write_files(
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".ser_hf-") as folder:
         written = Path(folder, path.name)
         export_onnx(classifier.model, written, extractor, origin)
-        files["onnx"] = _compared(written, path, waveforms, expected, TOLERANCE)
+        files["onnx"] = _compare_file(written, path, waveforms, expected, TOLERANCE)
         if int8:
             logger.info("quantizing weights to int8")
             small = written.with_name(f"{path.stem}.int8.onnx")
             quantize(written, small)
             small_path = path.with_name(small.name)
-            files["int8"] = _compared(small, small_path, waveforms, expected, np.inf)
+            files["int8"] = _compare_file(small, small_path, waveforms, expected, np.inf)
         for name in os.listdir(folder):
             os.replace(Path(folder, name), path.with_name(name))
     return files
@@ -217,7 +217,7 @@ def _waveforms(
     clips: Sequence[np.ndarray | str | os.PathLike] | None,
     sampling_rate: int,
 ) -> tuple[list[np.ndarray], str]:
-    """The waveforms to compare on, and a description of them."""
+    """Return the waveforms for the comparison, and a description of them."""
     if clips is None:
         return _default_clips(source, sampling_rate)
     waveforms = []
@@ -245,19 +245,19 @@ def _output_path(source: str | os.PathLike, output: str | os.PathLike | None) ->
 
 
 def _name(source: str) -> str:
-    """The name of a folder, or of the run it is in; of a Hub id the part after the slash."""
+    """Return a short name: of a model's run or folder, or the last part of a Hub id."""
     parts = [part for part in Path(os.path.abspath(source)).parts if part != "model"]
     return parts[-1] if os.path.isdir(source) else source.rpartition("/")[2]
 
 
 def _default_clips(source: str | os.PathLike, sampling_rate: int) -> tuple[list[np.ndarray], str]:
-    """Clips to compare on, and a description of them."""
+    """Return the default clips for the comparison, and a description of them."""
     if RunFolder(source).reference.is_file():
         clips, _ = read_reference(source)
         if len(clips) > 1:
             return clips, "clips that its run keeps"
     clips = [utterance(i, EMOTIONS[i], i, 0, sampling_rate).astype(np.float32) for i in range(4)]
-    # Different lengths and levels, and silence at both ends.
+    # The clips get different lengths and levels, and silence at both ends.
     clips[1] = clips[1][: round(0.4 * sampling_rate)]
     clips[2] = np.pad(clips[2], sampling_rate // 5)
     clips[3] *= 0.1
@@ -267,7 +267,7 @@ def _default_clips(source: str | os.PathLike, sampling_rate: int) -> tuple[list[
 def logits_of(
     classifier: Classifier, clips: Sequence[np.ndarray], batch_size: int = 1
 ) -> np.ndarray:
-    """Logits, float32 (clips, labels), of whole clips, float32 (samples,)."""
+    """Compute the logits, float32 (clips, labels), of whole clips, float32 (samples,)."""
     rate = classifier.extractor.sampling_rate
     names = [f"clip {number}" for number in range(1, len(clips) + 1)]
     chunk = Chunk(
@@ -279,7 +279,7 @@ def logits_of(
 
 
 def compare(logits: np.ndarray, expected: np.ndarray, problem_type: str | None) -> Difference:
-    """The difference of two arrays of logits, float32 (clips, labels)."""
+    """Compute the difference of two arrays of logits, float32 (clips, labels)."""
     difference = activated(logits, problem_type) - activated(expected, problem_type)
     changed = 0
     if problem_type != "regression":
@@ -293,22 +293,22 @@ def compare(logits: np.ndarray, expected: np.ndarray, problem_type: str | None) 
 
 
 def milliseconds(classifier: Classifier, clips: Sequence[np.ndarray]) -> float:
-    """Milliseconds for a clip that is processed alone.
+    """Measure the milliseconds for a clip that is processed alone.
 
-    The median over repeats of the mean over clips.
+    The clips are processed several times. The result is the median of the mean times per clip.
     """
-    logits_of(classifier, clips)  # memory is allocated at the first use of a length
+    logits_of(classifier, clips)  # the first call for a length allocates memory and is not measured
     seconds = timeit.repeat(lambda: logits_of(classifier, clips), number=1)
     return 1000 * statistics.median(seconds) / len(clips)
 
 
-def _compared(
+def _compare_file(
     written: Path, path: Path, clips: Sequence[np.ndarray], expected: np.ndarray, tolerance: float
 ) -> ExportedFile:
-    """Describe the file at `written`, which is to be moved to `path`.
+    """Compare the file at `written` with the model; the file will be moved to `path` later.
 
     Raises:
-        UserError: if its logits differ by more than `tolerance`.
+        UserError: if the logits of the file differ by more than `tolerance`.
     """
     try:
         exported = load_classifier(written)
@@ -345,9 +345,9 @@ def export_onnx(
 
     The inputs of the file are ``input_values``, float32 (batch, samples), and ``attention_mask``,
     int64 (batch, samples), 1 for samples of the clip; its outputs are ``logits`` and
-    ``probabilities`` (of dimensions ``values``, on the scale of the ratings), float32 (batch,
-    labels). The published `extractor` becomes a part of the graph. The metadata are those of
-    `metadata_of`, and `origin`.
+    ``probabilities`` (for dimensions ``values``, on the scale of the ratings), float32 (batch,
+    labels). The published `extractor` becomes a part of the graph. The metadata of the file
+    are those of `metadata_of`, and `origin`.
 
     Raises:
         UserError: if the model is too large, or cannot be exported.
@@ -366,7 +366,7 @@ def export_onnx(
     if graph.trims:
         file = _with_trimming(graph)
     else:
-        file = _exported(graph, graph.outputs, graph.sampling_rate)
+        file = _export_module(graph, graph.outputs, graph.sampling_rate)
     for key, value in metadata.items():
         if value is not None:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -377,28 +377,28 @@ def export_onnx(
 
 
 def _with_trimming(graph: WaveformClassifier) -> Any:
-    """A classifier that trims silence, as an `onnx.ModelProto`.
+    """Export a classifier that trims silence, as an `onnx.ModelProto`.
 
-    The preparation is a separate graph: the length that remains depends on the samples, which the
-    exporter follows no further.
+    The preparation is exported as a separate graph: the length of a trimmed clip depends on the
+    values of its samples, and the exporter cannot follow such a length into the network.
     """
     import onnx
 
     rate = graph.sampling_rate
-    preparation = _exported(graph.prepare, ["waveform", "mask"], rate)
+    preparation = _export_module(graph.prepare, ["waveform", "mask"], rate)
     graph.prepare = PrepareWaveform(Preparation(), rate)
-    network = _exported(graph, graph.outputs, rate)
+    network = _export_module(graph, graph.outputs, rate)
     file = onnx.compose.merge_models(
         onnx.compose.add_prefix(preparation, "prepare_", rename_inputs=False),
         network,
         [("prepare_waveform", "input_values"), ("prepare_mask", "attention_mask")],
     )
-    del file.opset_import[1:]  # the same twice
+    del file.opset_import[1:]  # merging has listed the same operator set twice
     return file
 
 
-def _exported(graph: nn.Module, outputs: Sequence[str], sampling_rate: int) -> Any:
-    """A module that takes waveforms and a mask, as an `onnx.ModelProto`."""
+def _export_module(graph: nn.Module, outputs: Sequence[str], sampling_rate: int) -> Any:
+    """Export a module that takes waveforms and a mask, as an `onnx.ModelProto`."""
     from onnxscript import optimizer
 
     clips = torch.zeros(2, sampling_rate)
@@ -420,7 +420,7 @@ def _exported(graph: nn.Module, outputs: Sequence[str], sampling_rate: int) -> A
             )
         except torch.onnx.errors.OnnxExporterError as error:
             cause: BaseException = error
-            while cause.__cause__ is not None:  # the exporter's own message runs over pages
+            while cause.__cause__ is not None:  # the exporter's message has several pages
                 cause = cause.__cause__
             raise UserError(
                 f"the network cannot be exported to ONNX: {first_line(cause)}"
@@ -437,7 +437,7 @@ def _exported(graph: nn.Module, outputs: Sequence[str], sampling_rate: int) -> A
 
 
 def require(*packages: str) -> None:
-    """Raise a `UserError` that names the packages that are not installed."""
+    """Check that packages are installed; a `UserError` names the missing ones."""
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f'export to ONNX needs {" and ".join(missing)}: pip install "ser_hf[onnx]"')
@@ -445,15 +445,15 @@ def require(*packages: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class OnnxMetadata:
-    """The metadata of a file, each as JSON under its name; None is left out.
+    """The metadata of a file; each field is written as JSON under its name, None is left out.
 
     Args:
-        id2label: the label of each output, by its number as text.
-        multi_label: whether each label has a probability by itself.
-        target_ranges: the ratings that 0 and 1 of each dimension stand for.
+        id2label: the label of each output, by the number of the output as text.
+        multi_label: whether each label has a separate probability.
+        target_ranges: for each dimension, the ratings that the values 0 and 1 stand for.
         padding_safe: whether clips of different lengths may share a batch.
         calibration_temperature: the number that logits are divided by for calibrated probabilities.
-        ser_hf: the version that wrote the file.
+        ser_hf: the version of ser_hf that wrote the file.
     """
 
     id2label: dict[str, str]
@@ -469,7 +469,7 @@ class OnnxMetadata:
 
 
 def metadata_of(graph: WaveformClassifier) -> OnnxMetadata:
-    """The metadata of a file: labels, sampling rate, and how to batch clips."""
+    """Return the metadata of a file: labels, sampling rate, and whether clips may share a batch."""
     config = graph.model.config
     encoder = encoder_config(config).model_type in ENCODERS
     padding_safe = graph.extractor.return_attention_mask and (not encoder or mask_valid(config))

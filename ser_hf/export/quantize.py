@@ -16,23 +16,26 @@ _FEATURES = ("prepare", "extract", "model.front_end")
 def quantize(source: Path, path: Path) -> None:
     """Write a copy of an exported file with int8 weights.
 
-    Weights become integers; activations are quantized at each call, by the range of the batch, so
-    that a clip's logits would depend on the other clips: `padding_safe` is false in the metadata,
-    and clips are processed one at a time. Linear and recurrent layers are quantized, and
-    convolutions in networks without a pretrained encoder. Feature extraction stays float32: quiet
-    bands of a filter bank lie 60 dB and more below the loud ones, and 8 bits hold 48.
+    Weights become integers. Activations are quantized at each call by the range of the whole batch,
+    so the logits of a clip would depend on the other clips. Therefore `padding_safe` is false in
+    the metadata, and clips are processed one at a time.
+
+    Linear and recurrent layers are quantized, and also convolutions in networks without a
+    pretrained encoder. Feature extraction stays float32: quiet bands of a filter bank are 60 dB and
+    more below the loud bands, but 8 bits have a range of 48 dB.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     model = onnx.load(source)
     metadata = {item.key: item.value for item in model.metadata_props}
-    excluded = _feature_nodes(model) + _computed_convolutions(model)
+    excluded = _feature_nodes(model) + _convolutions_with_computed_weights(model)
     settings = _settings(metadata["model_type"])
-    # It contains the shapes of weights, which change where a Gemm becomes a MatMul; they are
-    # inferred again.
+    # This list contains the shapes of weights. They change where a Gemm becomes a MatMul, so they
+    # are deleted here and inferred again.
     del model.graph.value_info[:]
-    with quiet_exporter():  # it recommends preprocessing that the exporter has done already
+    # The quantizer recommends preprocessing that the exporter has done already.
+    with quiet_exporter():
         quantize_dynamic(
             model,
             path,
@@ -49,7 +52,7 @@ def quantize(source: Path, path: Path) -> None:
 
 
 def _feature_nodes(model: Any) -> list[str]:
-    """The nodes of an `onnx.ModelProto` that compute features."""
+    """Return the names of the nodes of an `onnx.ModelProto` that compute features."""
     nodes = []
     for node in model.graph.node:
         scope = " ".join(item.value for item in node.metadata_props)
@@ -58,8 +61,8 @@ def _feature_nodes(model: Any) -> list[str]:
     return nodes
 
 
-def _computed_convolutions(model: Any) -> list[str]:
-    """Convolutions whose weights are computed, which the quantizer refuses."""
+def _convolutions_with_computed_weights(model: Any) -> list[str]:
+    """Return the convolutions with computed weights, which the quantizer refuses."""
     weights = {weight.name for weight in model.graph.initializer}
     return [
         node.name
@@ -70,7 +73,7 @@ def _computed_convolutions(model: Any) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class _Settings:
-    """What the quantizer does.
+    """The settings of the quantizer.
 
     Args:
         operators: the types of nodes whose weights become integers.
@@ -84,12 +87,12 @@ class _Settings:
 
 
 def _settings(model_type: str) -> _Settings:
-    """The settings for a kind of model, `model_type` of its configuration.
+    """Return the settings for a kind of model, which is `model_type` of its configuration.
 
-    Integer kernels of convolutions need unsigned weights with one range a layer; other layers lose
-    less with a range for each channel.
+    The integer kernels of convolutions need unsigned weights with one range per layer. Other layers
+    are more accurate with a separate range for each channel.
     """
-    # A Gemm becomes a MatMul.
+    # The quantizer turns each Gemm into a MatMul, so MatMul covers linear layers.
     if model_type.startswith("ser_") and model_type != "ser_encoder":
         return _Settings(operators=["MatMul", "LSTM", "Conv"], signed=False, per_channel=False)
     return _Settings(operators=["MatMul", "LSTM"], signed=True, per_channel=True)
@@ -99,7 +102,7 @@ def _settings(model_type: str) -> _Settings:
 def quiet_exporter() -> Iterator[None]:
     """Hide warnings and log lines of the exporter and the quantizer.
 
-    They are about the future of these libraries, and about optional packages.
+    These messages announce changes of the libraries, or recommend optional packages.
     """
     level = logging.root.manager.disable
     handlers = list(logging.root.handlers)
@@ -109,5 +112,5 @@ def quiet_exporter() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
-        # the quantizer logs by the root logger, which adds a handler
+        # the quantizer uses the root logger, and logging adds a handler to it
         logging.root.handlers[:] = handlers

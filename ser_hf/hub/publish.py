@@ -56,7 +56,7 @@ OWNED = (
     "recipe.yaml",
     "report.json",
 )
-# Files of a model's folder beside weights, configurations and code.
+# Files in a model's folder, other than weights, configurations and code.
 _BESIDE = (
     "recipe.yaml",
     "report.json",
@@ -70,7 +70,7 @@ REPORT_OWNED = ("README.md", "index.html", "report.json", SCHEMA, "*.parquet", "
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """What was published; `verdict` is that of the model on the Hub."""
+    """The published repositories; `verdict` is the verdict about the model on the Hub."""
 
     model: Pushed
     report: Pushed | None
@@ -107,16 +107,16 @@ def publish(
     """Publish a finished run, or update an earlier publication.
 
     Before and after the upload a process without ser_hf loads the model through `pipeline` and must
-    predict the run's reference clips as the training process did. The model is one commit; the same
-    call again makes none, and continues an interrupted push.
+    predict the run's reference clips as the training process did. The model is one commit. A second
+    call makes no new commit; after an interruption, a second call continues the push.
 
     Example: `print(ser_hf.publish("runs/a", "USER/NAME", private=True))`
 
     Args:
         repo_id: USER/NAME of the model, or NAME for the user that is signed in.
-        private: of repositories that are created; existing ones stay as they are.
-        report_repo: a dataset repository for the report.
-        space: of a Gradio demo; True for the model's own name.
+        private: whether new repositories are private; existing repositories stay as they are.
+        report_repo: the id of a dataset repository for the report.
+        space: the id of the Space for a Gradio demo; True for the name of the model.
 
     Returns:
         The repositories with their commits, and the verdict about the published model.
@@ -148,7 +148,7 @@ def publish(
 
 
 def _space_repo(space: bool | str, model_repo: str, token: str | None) -> str | None:
-    """The Hub id of the Space, if one is requested; True stands for the model's own name."""
+    """Return the Hub id of the requested Space; True stands for the name of the model."""
     if not space:
         return None
     if space is True:
@@ -158,9 +158,9 @@ def _space_repo(space: bool | str, model_repo: str, token: str | None) -> str | 
 
 @dataclasses.dataclass(frozen=True)
 class _Publication:
-    """A run, its repositories on the Hub, and the steps of its publication.
+    """The publication of a run: its repositories on the Hub, and its steps.
 
-    A repository that is not requested is None.
+    The id of a repository that is not requested is None.
     """
 
     run: Path
@@ -174,16 +174,16 @@ class _Publication:
     token: str | None
 
     def publish(self, staging: Path) -> Published:
-        """Push all, by way of folders in `staging`."""
+        """Push the report, the model and the Space from new folders in `staging`."""
         self.stage_verified_model(staging / "model")
-        # Before the model, whose card links it.
+        # The report comes before the model, because the card of the model links the report.
         report = self.push_report(staging / "report")
         model, verdict = self.push_model(staging / "model")
         space = self.push_space(staging / "space", model, verdict)
         return Published(model=model, report=report, space=space, verdict=verdict)
 
     def stage_verified_model(self, folder: Path) -> None:
-        """Fill `folder` with the model, and refuse one that fails verification."""
+        """Fill `folder` with the model, and refuse a model that fails verification."""
         stage_model(
             self.run,
             folder,
@@ -219,7 +219,7 @@ class _Publication:
         )
 
     def push_model(self, folder: Path) -> tuple[Pushed, Verdict]:
-        """Push the model, and verify it as it is on the Hub."""
+        """Push the model, and verify the copy on the Hub."""
         pushed = push(
             folder,
             self.model_repo,
@@ -258,7 +258,7 @@ class _Publication:
         )
 
     def _verify(self, where: str | Path, revision: str | None = None) -> Verdict:
-        """Compare a model with the run's reference logits."""
+        """Verify a model, with the run's reference logits."""
         return verify(
             where,
             revision=revision,
@@ -278,11 +278,11 @@ def stage_model(
 ) -> None:
     """Fill `folder` with the content of the model's repository. The same run gives the same bytes.
 
-    Of the run's model it has known files only, with this package's code: somebody else may have
-    made the run.
+    Only files with expected names are copied from the run, and the code comes from this package,
+    because another person may have made the run.
 
     Args:
-        report_repo, space: Hub ids that the card links.
+        report_repo, space: Hub ids to which the card has links.
     """
     require_finished(run)
     card = str(card_of_run(run, repo_id, report_repo=report_repo, space=space))
@@ -352,7 +352,7 @@ def stage_report(
 
 
 def _folder_of_clips(predictions: pa.Table) -> str | None:
-    """The folder that holds all clips, if their paths are absolute."""
+    """Return the folder that holds all clips, if the paths of the clips are absolute."""
     if "path" not in predictions.column_names:
         return None
     folders = set()
@@ -363,7 +363,7 @@ def _folder_of_clips(predictions: pa.Table) -> str | None:
 
 
 def _public_report(source: Path, private_paths: Sequence[str]) -> Report:
-    """The report in the folder `source`, without paths of this machine and of clips."""
+    """Read the report in the folder `source`, and remove the paths of this machine and of clips."""
     values = public(read_report(source / "report.json").to_dict())
     values["hardest"] = [{**clip, "path": None} for clip in values.get("hardest", ())]
     text = without_paths(json.dumps(values, ensure_ascii=False), private_paths)
@@ -371,7 +371,7 @@ def _public_report(source: Path, private_paths: Sequence[str]) -> Report:
 
 
 def _write_predictions(folder: Path, predictions: pa.Table) -> None:
-    """Write a file of predictions for each part, without the paths of clips."""
+    """Write a file of predictions for each split, without the paths of clips."""
     folder.mkdir()
     columns = [name for name in predictions.column_names if name != "path"]
     predictions = predictions.select(columns)
@@ -389,7 +389,7 @@ def _report_card(
     model_repo: str | None,
     space: str | None,
 ) -> str:
-    """The card of the report's repository, whose files are in `folder`."""
+    """Return the card of the report's repository; the files of the repository are in `folder`."""
     parts = sorted(path.stem for path in (folder / "predictions").iterdir())
     parts.sort(key=lambda part: part != report.evaluated_split)  # the viewer shows the first one
     files = [{"split": part, "path": f"predictions/{part}.parquet"} for part in parts]

@@ -1,6 +1,4 @@
-"""Pushes a folder to a repository of the Hub, and finds paths of this machine in what is to be
-published.
-"""
+"""Pushes a folder to a repository of the Hub, and finds local paths in files to be published."""
 
 import contextlib
 import dataclasses
@@ -30,8 +28,10 @@ SIGN_IN = "sign in with `hf auth login`, or set HF_TOKEN to a token with the rig
 
 @dataclasses.dataclass(frozen=True)
 class Pushed:
-    """Result of a push: `commit` is the repository's newest, with the whole folder; `changed` if
-    the push made it.
+    """The result of a push.
+
+    `commit` is the newest commit of the repository, which contains the whole folder. `changed` is
+    true if this push made the commit.
     """
 
     repo_id: str
@@ -45,14 +45,14 @@ def resolve_repo_id(repo_id: str, token: str | None = None, key: str = "--repo")
 
     Args:
         repo_id: USER/NAME, or NAME for the signed-in user.
-        token: for the Hub; None for the stored one.
-        key: names the option in errors.
+        token: the access token for the Hub; None for the stored token.
+        key: the name of the option in error messages.
 
     Returns:
         USER/NAME.
 
     Raises:
-        UserError: without a token, with one that may only read, or for an invalid id.
+        UserError: if there is no token, the token may only read, or the id is invalid.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.utils import validate_repo_id
@@ -77,14 +77,14 @@ def push(
 ) -> Pushed:
     """Make a repository contain the files of `folder`; a missing repository is created.
 
-    The push is one commit, and none if nothing changed; `upload_folder` would make several of a
-    large folder. After a failure the same call continues: large files that have arrived are not
-    sent again.
+    The push makes one commit, or no commit if nothing changed; `upload_folder` would make several
+    commits for a large folder. After a failure the same call continues the push: large files that
+    have arrived are not sent again.
 
     Args:
-        private: of a repository that is created; an existing one stays as it is.
-        owned: patterns of files that such pushes write, and delete if `folder` lacks them; other
-            files stay.
+        private: whether a new repository is private; an existing repository stays as it is.
+        owned: patterns of the files that belong to pushes of this kind. The push deletes such files
+            if `folder` does not contain them; other files stay.
     """
     from huggingface_hub import HfApi
 
@@ -115,7 +115,7 @@ def push(
 
 
 def _files_below(folder: Path) -> dict[str, Path]:
-    """The files below a folder by their names in the repository."""
+    """Return the files in a folder and its subfolders, by their names in the repository."""
     return {
         path.relative_to(folder).as_posix(): path
         for path in sorted(folder.rglob("*"))
@@ -126,7 +126,7 @@ def _files_below(folder: Path) -> dict[str, Path]:
 def _operations(
     files: Mapping[str, Path], there: Iterable[str], owned: Sequence[str]
 ) -> "list[CommitOperationAdd | CommitOperationDelete]":
-    """Add all files, and delete those of earlier pushes that are no longer among them."""
+    """List the operations of a commit: add all files, delete outdated files of earlier pushes."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     operations: list[CommitOperationAdd | CommitOperationDelete] = []
@@ -141,8 +141,9 @@ def _operations(
 
 @contextlib.contextmanager
 def hub_errors(where: str) -> Iterator[None]:
-    """Turn errors of `huggingface_hub` about the repository `where` into a `UserError` with a
-    remedy.
+    """Turn errors of `huggingface_hub` into a `UserError` with a remedy.
+
+    `where` is the repository.
     """
     import httpx2
     from huggingface_hub import errors
@@ -164,7 +165,7 @@ def hub_errors(where: str) -> Iterator[None]:
     try:
         yield
     except handled as error:
-        if isinstance(error.__cause__, errors.BadRequestError):  # of the Hub's check of a card
+        if isinstance(error.__cause__, errors.BadRequestError):  # the Hub refuses the card
             message = error.__cause__.server_message or error
             reason = f"the Hub refuses its README.md: {one_line(message)}"
             raise UserError(f"{where}: {reason}") from None
@@ -191,7 +192,7 @@ _REASON_OF_STATUS = {
 
 
 def _reason_of_response(error: Exception, status: int | None) -> str:
-    """What a status of HTTP means; None if there was no response."""
+    """Explain an HTTP status; None if there was no response."""
     if status in _REASON_OF_STATUS:
         return _REASON_OF_STATUS[status]
     if status is not None and status < 500:
@@ -205,8 +206,9 @@ TEXTS = (".html", ".json", ".md", ".csv", ".svg", ".txt", ".yaml", ".py")
 
 
 def machine_paths(*given: str | Path | None, recipe: Mapping[str, Any] | None = None) -> list[str]:
-    """Absolute paths of the home and working folders, of `given` and of those in a recipe, the
-    longest first.
+    """Collect local absolute paths, the longest first.
+
+    They are the home folder, the working folder, the paths in `given`, and the paths in a recipe.
     """
     named = [os.path.expanduser("~"), Path.cwd()]
     named += [path for path in given if path]
@@ -224,19 +226,19 @@ def machine_paths(*given: str | Path | None, recipe: Mapping[str, Any] | None = 
 
 
 def without_paths(text: str, places: Sequence[str]) -> str:
-    """Text with each place replaced by its last part.
+    """Replace each place, a local path, in a text by the last part of the path.
 
     ``/home/me/data/RAVDESS/a.wav`` becomes ``RAVDESS/a.wav``.
     """
     for place in places:
-        # Escaped, since a name with a backslash is no pattern of a replacement.
+        # Backslashes are escaped, because they have a special meaning in a replacement.
         last_part = Path(place).name.replace("\\", r"\\")
         text = _pattern(place).sub(last_part, text)
     return text
 
 
 def require_no_paths(folder: Path, places: Sequence[str]) -> None:
-    """Check that no text file, and no column of text of a parquet file, contains a place.
+    """Check that no text file, and no column of text of a parquet file, contains a local path.
 
     Raises:
         UserError: naming the file and the path in it.
@@ -253,13 +255,16 @@ def require_no_paths(folder: Path, places: Sequence[str]) -> None:
 
 
 def _texts(path: Path) -> Iterable[str]:
-    """The text of a file; of a parquet file its text columns, and the names of its audio files."""
+    """Yield the text of a file.
+
+    For a parquet file it is the text columns and the names of the audio files in it.
+    """
     if path.suffix in TEXTS:
         yield path.read_text(encoding="utf-8")
     elif path.suffix == ".parquet":
         for field in pq.read_schema(path):
             if pa.types.is_struct(field.type):
-                column_name = f"{field.name}.path"  # of audio
+                column_name = f"{field.name}.path"  # the column holds audio
             elif pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
                 column_name = field.name
             else:
@@ -269,13 +274,13 @@ def _texts(path: Path) -> Iterable[str]:
 
 
 def _pattern(place: str) -> re.Pattern[str]:
-    """Match a path in text or HTML, but not as a part of a longer path."""
+    """Return a pattern that matches a path in text or HTML, but not as a part of a longer path."""
     forms = "|".join(sorted({re.escape(place), re.escape(html.escape(place))}))
     return re.compile(rf"(?<![\w.-])(?:{forms})(?![\w-])")
 
 
 def _strings(value: Any, key: Any = None) -> Iterator[tuple[Any, str]]:
-    """All texts in nested mappings and lists, each with its key."""
+    """Yield all texts in nested mappings and lists, each with the key that it belongs to."""
     if isinstance(value, str):
         yield key, value
     elif isinstance(value, Mapping):

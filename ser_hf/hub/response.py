@@ -1,4 +1,4 @@
-"""What a process without ser_hf reports of a model: the response of verify_worker.py."""
+"""The response of verify_worker.py: the report about a model from a process without ser_hf."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from ..utils.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """The logits of a clip, (classes,), or why the model refuses it."""
+    """The logits of a clip, (classes,), or the reason why the model refuses the clip."""
 
     logits: list[float] | None = None
     error: str | None = None
@@ -17,21 +17,21 @@ class Prediction:
 
 @dataclasses.dataclass(frozen=True)
 class Loaded:
-    """The report of a model that `pipeline` loads.
+    """The report about a model that `pipeline` loads.
 
     Args:
-        versions: of Python and of the libraries, by their names.
+        versions: the versions of Python and of the libraries, by name.
         tensors: the number of tensors of the network.
-        missing: tensors of the network that its files do not contain.
-        unexpected: tensors of its files that the network does not use.
-        labels: of the outputs, in their order; None where id2label has none.
-        sampling_rate: of the feature extractor.
-        config_sampling_rate: of the network, if its configuration names one.
+        missing: tensors of the network that the model's files do not contain.
+        unexpected: tensors in the model's files that the network does not use.
+        labels: the labels of the outputs, in their order; None for an output without a label.
+        sampling_rate: the sampling rate of the feature extractor.
+        config_sampling_rate: the sampling rate in the network's configuration, if there is one.
         front_end: the class of the feature extractor.
         model: the class of the network.
-        predictions: of the clips.
-        alone: of half a clip by itself.
-        padded: of the same half in a batch with the whole clip.
+        predictions: the prediction for each clip.
+        alone: the prediction for half a clip by itself.
+        padded: the prediction for the same half in a batch with the whole clip.
     """
 
     versions: dict[str, str]
@@ -51,7 +51,7 @@ class Loaded:
 
 @dataclasses.dataclass(frozen=True)
 class NotLoaded:
-    """The report of a model that `pipeline` does not load: the error, and versions by name."""
+    """The report about a model that `pipeline` does not load: the error, and versions by name."""
 
     error: str
     versions: dict[str, str]
@@ -69,10 +69,10 @@ Response = Loaded | NotLoaded | Died
 
 
 def response_of(values: Mapping[str, Any]) -> Loaded | NotLoaded:
-    """The response that verify_worker.py wrote as JSON.
+    """Convert the JSON that verify_worker.py wrote to a response.
 
     Raises:
-        UserError: if it could not read a clip.
+        UserError: if verify_worker.py could not read a clip.
     """
     if "unreadable" in values:
         raise UserError(f"--clips: {values['unreadable']}")

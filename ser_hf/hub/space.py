@@ -14,7 +14,7 @@ from ..report.views import evaluated_speakers, figure, span
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder, packaged, write_json
 
-# The versions that the page is tested with.
+# The page is tested with these versions.
 GRADIO = "6.31.0"
 PYTHON = "3.12"
 REQUIREMENTS = """\
@@ -39,7 +39,7 @@ MODEL_LINK = "Model and card"
 
 @dataclasses.dataclass(frozen=True)
 class Demo:
-    """What a Space shows.
+    """The content of a Space.
 
     Args:
         model: a Hub id, or a folder for a page on this machine.
@@ -61,14 +61,14 @@ class SpaceFacts:
 
     Args:
         model: a Hub id or a folder.
-        revision: commit of a model on the Hub.
-        window: seconds of evaluation windows.
-        title: of the page.
+        revision: the commit of a model on the Hub.
+        window: the length of evaluation windows in seconds.
+        title: the title of the page.
         headline: the main metrics in one sentence.
-        leak: what a leaky protocol does.
-        limits: what the page warns of.
-        colors: of the labels.
-        links: URLs by their text.
+        leak: an explanation of the leak, if the protocol is leaky.
+        limits: the warnings of the page.
+        colors: a color for each label.
+        links: URLs, by the text of the link.
     """
 
     model: str
@@ -89,8 +89,8 @@ def write_space(folder: str | Path, demo: Demo) -> Path:
     An existing Space is replaced.
 
     Args:
-        folder: of the Space.
-        demo: the model and what the page shows.
+        folder: the folder of the Space.
+        demo: the model and the content of the page.
 
     Raises:
         UserError: if the folder has other files.
@@ -112,7 +112,7 @@ def write_space(folder: str | Path, demo: Demo) -> Path:
 
 
 def _require_replaceable(folder: Path) -> None:
-    """Refuse a path with anything but a Space, which has a file facts.json."""
+    """Refuse a path that holds other files than a Space; a Space has a file facts.json."""
     if not folder.exists() or (folder / "facts.json").is_file():
         return
     if folder.is_file() or any(folder.iterdir()):
@@ -120,7 +120,7 @@ def _require_replaceable(folder: Path) -> None:
 
 
 def _facts(demo: Demo, on_hub: bool) -> SpaceFacts:
-    """The facts of a demo; a model on the Hub is linked."""
+    """Return the content of facts.json, with a link to a model on the Hub."""
     report = demo.report
     links = {}
     if on_hub:
@@ -145,7 +145,7 @@ def _facts(demo: Demo, on_hub: bool) -> SpaceFacts:
 
 
 def headline(report: Report) -> str:
-    """The main metrics in one sentence, with their interval and the test speakers."""
+    """State the main metrics in one sentence, with their interval and the test speakers."""
     main = f"{NAMES[report.main]} {figure(report.metrics[report.main])}"
     interval = report.intervals.get(report.main)
     if interval:
@@ -157,7 +157,7 @@ def headline(report: Report) -> str:
 
 
 def _readme(facts: SpaceFacts, on_hub: bool) -> str:
-    """The card of the Space."""
+    """Return the text of README.md, the card of the Space."""
     data = SpaceCardData(
         title=facts.title,
         emoji="🎙️",

@@ -1,4 +1,4 @@
-"""What follows from a model that a process without ser_hf has loaded: problems and notes."""
+"""The verdict about a model that a process without ser_hf has loaded: problems and notes."""
 
 import dataclasses
 import json
@@ -12,24 +12,25 @@ from ..report.views import counted
 from ..utils.errors import printable
 from .response import Died, Loaded, NotLoaded, Response
 
-# Of the largest logit, or of 1 where all are smaller: float32 sums in another order on another
-# machine.
+# The largest allowed difference, as a share of the largest logit (or of 1 if all logits are
+# smaller). Another machine may add float32 numbers in another order.
 TOLERANCE = 1e-3
-# SpecAugment uses it, in training only.
+# SpecAugment uses this vector in training only.
 _TRAINING_ONLY = "masked_spec_embed"
 
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What a user of a model gets; fields stay empty where `pipeline` does not load it.
+    """The verdict about a model; fields stay empty if `pipeline` does not load the model.
 
     Args:
-        problems: what is wrong, a sentence each; none for a good model.
-        notes: what a user should know and is no fault.
-        remote_code: it is loaded with ``trust_remote_code=True``.
-        newly_initialized: tensors that are not in the file and start from random numbers;
-            `unexpected` are only there.
-        largest_difference: between its logits and the expected ones; None without expected logits.
+        problems: the faults of the model, one sentence each; empty for a good model.
+        notes: properties of the model that a user should know, but that are no faults.
+        remote_code: whether the model is loaded with ``trust_remote_code=True``.
+        newly_initialized: tensors of the network that are not in the file and therefore random.
+        unexpected: tensors in the file that the network does not use.
+        largest_difference: the largest difference between the model's logits and the expected
+            logits; None if no logits are expected.
         padding_safe: whether a clip gets the same logits alone and in a padded batch; None if
             batches fail.
     """
@@ -57,7 +58,7 @@ class Verdict:
         return not self.problems
 
     def to_json(self) -> str:
-        """One object, `good` among its keys."""
+        """Return one JSON object, which has the key `good` beside the fields."""
         values = {"good": self.good} | dataclasses.asdict(self)
         return json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
 
@@ -74,7 +75,7 @@ class Verdict:
         return "\n".join(map(printable, lines))
 
     def _lines_of_loaded(self) -> list[str]:
-        """Its input, labels, tensors and predictions."""
+        """Describe the input, labels, tensors and predictions of a model that was loaded."""
         trust = ", with its own code (trust_remote_code=True)" if self.remote_code else ""
         random = len(self.newly_initialized)
         if self.largest_difference is None:
@@ -93,13 +94,13 @@ class Verdict:
 
 @dataclasses.dataclass(frozen=True)
 class Inspected:
-    """A model, and what the process without ser_hf reports of it.
+    """A model, and the response of the process without ser_hf about this model.
 
     Args:
-        where: the folder or Hub id.
-        commit: of a model on the Hub.
-        remote_code: whether the model was loaded with its own code.
-        code_from: repositories from which its code comes.
+        where: the folder or Hub id of the model.
+        commit: the commit of a model on the Hub.
+        remote_code: whether the model was loaded with the code in its files.
+        code_from: the repositories from which this code comes.
     """
 
     where: str
@@ -110,11 +111,11 @@ class Inspected:
 
 
 def verdict_of(inspected: Inspected, logits: np.ndarray | None = None) -> Verdict:
-    """The verdict that follows from a response of the worker.
+    """Derive the verdict from a response of the worker.
 
     Args:
         inspected: the model and the response.
-        logits: the expected ones, (clips, classes), if there are some.
+        logits: the expected logits, (clips, classes), if there are any.
     """
     response = inspected.response
     if isinstance(response, Died):
@@ -140,7 +141,7 @@ def verdict_of(inspected: Inspected, logits: np.ndarray | None = None) -> Verdic
 def _verdict_of_loaded(
     inspected: Inspected, response: Loaded, logits: np.ndarray | None
 ) -> Verdict:
-    """The verdict about a model that `pipeline` loads."""
+    """Derive the verdict about a model that `pipeline` loads."""
     missing = [name for name in response.missing if not name.endswith(_TRAINING_ONLY)]
     predicted = [prediction.logits for prediction in response.predictions]
     difference = _compare(predicted, logits)
@@ -182,7 +183,7 @@ def _cause_of_death(code: int) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class _Difference:
-    """The largest difference from the expected logits, None without a comparison."""
+    """The largest difference from the expected logits; None if nothing was compared."""
 
     largest: float | None = None
     problems: Sequence[str] = ()
@@ -213,7 +214,7 @@ def _compare(predicted: list[list[float] | None], expected: np.ndarray | None) -
 
 @dataclasses.dataclass(frozen=True)
 class _Padding:
-    """Whether padding keeps predictions; None if the model refuses batches."""
+    """Whether padding leaves predictions unchanged; None if the model refuses batches."""
 
     safe: bool | None
     notes: Sequence[str] = ()
@@ -237,12 +238,12 @@ def _padding(response: Loaded) -> _Padding:
 
 
 def _code_notes(inspected: Inspected) -> list[str]:
-    """What a user should know of the model's code."""
+    """Write notes about the model's code."""
     return [f"Its code comes from {repo}, where it may change." for repo in inspected.code_from]
 
 
 def _notes(response: Loaded, missing: Sequence[str]) -> Iterator[str]:
-    """What a user should know of tensors and outputs."""
+    """Write notes about tensors and outputs."""
     if response.unexpected and not missing:
         tensors = _first_few(response.unexpected)
         yield f"Its files contain tensors that the network does not use: {tensors}."
@@ -291,7 +292,7 @@ def _rate_problems(response: Loaded) -> Iterator[str]:
 
 
 def _clip_problems(response: Loaded) -> Iterator[str]:
-    """The problem of the first clip that has one."""
+    """Yield the problem of the first clip that has a problem."""
     predictions = response.predictions
     labels = len(response.labels)
     for number, prediction in enumerate(predictions, start=1):

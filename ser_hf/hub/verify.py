@@ -1,4 +1,4 @@
-"""The round trip: a process without ser_hf loads a model through `pipeline` and predicts clips."""
+"""Verifies a model: a process without ser_hf loads it through `pipeline` and predicts clips."""
 
 import dataclasses
 import json
@@ -40,26 +40,27 @@ def verify(
     token: str | None = None,
     trust_remote_code: bool | None = None,
 ) -> Verdict:
-    """Check what a user without ser_hf gets from a model that `pipeline` loads.
+    """Check that `pipeline` loads a model and predicts correctly where ser_hf is not installed.
 
     Example: `print(ser_hf.verify("runs/a"))`
 
     Args:
         where: the folder of a model or a run, or a Hub id. Clips and logits of a run default to its
             `reference.npz`.
-        revision: branch, tag or commit of a model on the Hub.
+        revision: a branch, tag or commit of a model on the Hub.
         clips: waveforms (samples,) at the model's rate, or audio files; None for a synthetic voice.
         logits: the expected logits of `clips`, (clips, classes), in the order of the labels.
-        token: for the Hub; None for the stored one.
-        trust_remote_code: run code that comes with the model; otherwise only ser_hf's own runs,
-            byte for byte, in a copy that holds nothing else (`ser_hf.loading.data_only.data_only`).
+        token: the access token for the Hub; None for the stored token.
+        trust_remote_code: run the code that comes with the model. Otherwise the worker loads a copy
+            that holds data and the code of this package, byte for byte, but no other code
+            (`ser_hf.loading.data_only.data_only`).
 
     Returns:
         The verdict; `problems` is empty for a good model.
 
     Raises:
-        UserError: if there is no model, a clip cannot be read, or the model has code of others or
-            pickles.
+        UserError: if there is no model, a clip cannot be read, or the model contains code of
+            others or pickles.
     """
     if logits is not None and clips is None:
         raise ValueError("logits need their clips")
@@ -79,13 +80,13 @@ def verify(
 
 @dataclasses.dataclass(frozen=True)
 class _Location:
-    """Where a model is.
+    """The location of a model.
 
     Args:
-        where: for messages: a folder or a Hub id.
-        folder: with its files.
-        commit: of a model on the Hub.
-        run: the run whose model this is, if it has reference clips.
+        where: the name of the model in messages: a folder or a Hub id.
+        folder: the folder with the model's files.
+        commit: the commit of a model on the Hub.
+        run: the folder of the model's run, if the run has reference clips.
     """
 
     where: str
@@ -95,7 +96,7 @@ class _Location:
 
 
 def _locate(where: str, revision: str | None, token: str | None) -> _Location:
-    """Find a folder, or download what `pipeline` needs from the Hub."""
+    """Find the folder of a model, or download the files that `pipeline` needs from the Hub."""
     if os.path.exists(where):
         folder = find_model(where, revision)
         model = Path(folder).resolve()
@@ -117,7 +118,7 @@ def _locate(where: str, revision: str | None, token: str | None) -> _Location:
 
 
 def _inspect_as_it_is(location: _Location, clips: Clips | None, token: str | None) -> Inspected:
-    """Inspect the published files, and run their code."""
+    """Inspect the model as it was published, and run the code in its files."""
     weight_files(location.folder, location.where)  # refuses pickles
     configurations = [read_json(path) for path in Path(location.folder).glob("*config.json")]
     code_names = references(configurations)
@@ -134,7 +135,7 @@ def _inspect_as_it_is(location: _Location, clips: Clips | None, token: str | Non
 
 
 def _inspect_copy(location: _Location, clips: Clips | None, token: str | None) -> Inspected:
-    """Inspect a copy that holds data and ser_hf's own code only."""
+    """Inspect a copy of the model that holds only data and the code of this package."""
     with data_only(location.folder, where=location.where, code=True) as copy:
         request = _Request(copy.folder, None, copy.names_code)
         return Inspected(
@@ -159,8 +160,8 @@ def _run_worker(request: _Request, clips: Clips | None, token: str | None, where
 
     Args:
         request: the model to load.
-        clips, token: of `verify`.
-        where: the user's name of the model, which takes the place of its folder in messages.
+        clips, token: the arguments of `verify`.
+        where: the name of the model as the user wrote it. Messages show it instead of the folder.
 
     Raises:
         RuntimeError: for an exception of the worker that nothing caught.
@@ -197,7 +198,10 @@ def _run_worker(request: _Request, clips: Clips | None, token: str | None, where
 
 
 def _clip_files(clips: Clips | None, folder: Path) -> dict[str, list[str]]:
-    """The files of clips, by the keys of a request; waveforms are written into `folder`."""
+    """Return the files of the clips, by the keys of a request.
+
+    Clips that are waveforms are written into `folder`.
+    """
     if clips is None:
         voice = folder / "voice.wav"
         soundfile.write(voice, utterance(0, "neutral", 0, 0, 16000), 16000)
@@ -217,9 +221,9 @@ def _clip_files(clips: Clips | None, folder: Path) -> dict[str, list[str]]:
 
 
 def _environment(folder: Path, token: str | None) -> dict[str, str]:
-    """The environment of the worker."""
+    """Return the environment variables of the worker."""
     environment = os.environ | {
-        # No code that another model has left there.
+        # The usual folder may hold code that another model has left there.
         "HF_MODULES_CACHE": str(folder / "modules"),
         "HF_HUB_DISABLE_TELEMETRY": "1",
         # transformers would open a pull request with safetensors in a repository without them.

@@ -13,7 +13,10 @@ from pathlib import Path
 
 
 def inspect(request):
-    """The response to a request of `ser_hf.hub.verify`, both as that module describes them."""
+    """Return the response to a request.
+
+    `ser_hf.hub.verify` describes the request, and `ser_hf.hub.response` the response.
+    """
     import transformers
 
     transformers.utils.logging.set_verbosity_error()
@@ -40,7 +43,7 @@ def inspect(request):
 
 
 def tensors(model, options):
-    """Which tensors of the network are not in the file, and the other way round."""
+    """Find the tensors that only the network has, and the tensors that only the file has."""
     _, info = type(model).from_pretrained(
         options["model"], revision=options["revision"], dtype="auto", output_loading_info=True
     )
@@ -50,7 +53,7 @@ def tensors(model, options):
 
 
 def describe(classifier):
-    """Labels, sampling rates and classes of the model and its feature extractor."""
+    """Describe labels, sampling rates and classes of the model and its feature extractor."""
     model = classifier.model
     extractor = classifier.feature_extractor
     return {
@@ -64,7 +67,7 @@ def describe(classifier):
 
 
 def recording(path):
-    """A function that reads a recording at a sampling rate, as the snippet of a model card does."""
+    """Return a function that reads a recording at a sampling rate, as the card's example does."""
     from transformers.audio_utils import load_audio
 
     load_audio(path)
@@ -72,7 +75,7 @@ def recording(path):
 
 
 def predict(classifier, readers, request):
-    """Logits, or the error, of each clip, and of one clip alone and in a padded batch."""
+    """Predict each clip, and one clip alone and in a padded batch: logits, or an error."""
     import numpy as np
 
     rate = classifier.feature_extractor.sampling_rate
@@ -105,8 +108,9 @@ def predict(classifier, readers, request):
 
 
 def message_of(error):
-    """Kind and first line of an exception."""
-    # pipeline reports a traceback for each class that it tried; the first is for the task.
+    """Return the kind and the first line of an exception."""
+    # The message of `pipeline` has a traceback for each class that it tried; the first class is the
+    # class of the task.
     first = str(error).partition("an error is thrown:")[2].partition("\nwhile loading with")[0]
     raised = re.findall(r"^(?:[\w.]*\.)?(\w*(?:Error|Exception)): (.*)", first, re.MULTILINE)
     if not raised:
@@ -116,13 +120,13 @@ def message_of(error):
 
 
 def first_line(error):
-    """The first line of an exception's message that is not empty; without one its kind."""
+    """Return the first line of an exception's message, or its kind if the message is empty."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:300].rstrip(".") if lines else type(error).__name__
 
 
 def versions():
-    """The versions of Python and of the libraries that load models."""
+    """Return the versions of Python and of the libraries that load models."""
     import huggingface_hub
     import torch
     import transformers
@@ -136,7 +140,7 @@ def versions():
 
 
 if __name__ == "__main__":
-    sys.modules["ser_hf"] = None  # an import of it fails, as where it is not installed
+    sys.modules["ser_hf"] = None  # `import ser_hf` now fails, as if it was not installed
     request_file = Path(sys.argv[1])
     response_file = Path(sys.argv[2])
     response = inspect(json.loads(request_file.read_text(encoding="utf-8")))

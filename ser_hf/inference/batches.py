@@ -18,20 +18,24 @@ from .classifier import Classifier
 from .recordings import Recording
 
 _CHUNK_SAMPLES = 2**23  # nine minutes at 16 kHz, 34 MB
-# Windows of a batch are padded to this many seconds together at most: `batch_size` times a long
+# The most seconds in a padded batch, per window of `batch_size`. It is the length of a long
 # utterance.
 _SECONDS_A_CLIP = 10
 EMBEDDING = "input of the classifier's last layer"
 
-# The vectors float32 (batch, size) of the last batch, of so many clips.
+# A function that takes the number of clips in the last batch and returns their embeddings, float32
+# (batch, size).
 TakeVectors = Callable[[int], torch.Tensor]
 
 
 @contextlib.contextmanager
 def capture_embeddings(classifier: Classifier) -> Iterator[TakeVectors]:
-    """Capture the input of the classifier's last layer for each batch.
+    """Capture the embeddings of each batch: the input of the classifier's last layer.
 
-    A hook captures it, after pooling and any head.
+    A hook on this layer captures them, after the pooling and the hidden layers of a head.
+
+    Yields:
+        A function that returns the embeddings of the last batch.
 
     Raises:
         UserError: if the model has no last layer, or its input is not one vector per clip.
@@ -58,9 +62,9 @@ def capture_embeddings(classifier: Classifier) -> Iterator[TakeVectors]:
 
 
 def last_layer(model: nn.Module) -> nn.Module:
-    """The linear layer that computes the logits.
+    """Return the linear layer that computes the logits.
 
-    Support vector machines and trees have none: it is then their whole classifier.
+    Support vector machines and trees have no such layer; for them the whole classifier is returned.
 
     Raises:
         UserError: if no linear layer has an output for each label.
@@ -88,8 +92,9 @@ class ModelOutputs:
     """A model's outputs for the windows of a chunk, sorted by clip and time.
 
     Args:
-        rows: the clip of each window, by its place in the chunk, (windows,).
-        starts, lengths: samples of the prepared waveform, (windows,).
+        rows: for each window, the position of its clip in the chunk, (windows,).
+        starts, lengths: the first sample of each window in the prepared waveform, and the number of
+            its samples, (windows,).
         logits, vectors: float32 (windows, labels), and (windows, size) if embeddings are requested.
     """
 
@@ -100,9 +105,10 @@ class ModelOutputs:
     vectors: np.ndarray | None
 
     def by_clip(self, problem_type: str | None) -> "ModelOutputs":
-        """One row per clip.
+        """Return outputs with one row per clip.
 
-        Probabilities (or values) and vectors are means over its windows, weighted by duration.
+        Probabilities (or values) and vectors are means over the windows of a clip, weighted by the
+        duration of the windows.
         """
         _, logits = merge(self.rows, self.lengths, self.logits, problem_type)
         clips, first = np.unique(self.rows, return_index=True)
@@ -122,7 +128,7 @@ class ModelOutputs:
 
 @dataclasses.dataclass(frozen=True)
 class _Window:
-    """A window of a clip: the clip's place in the chunk, and samples."""
+    """A window of a clip: the position of the clip in the chunk, and the samples of the window."""
 
     row: int
     start: int
@@ -138,14 +144,15 @@ def run_batches(
     take_vectors: TakeVectors | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ModelOutputs:
-    """The model's outputs for a chunk, with embeddings from `capture_embeddings`.
+    """Compute the model's outputs for a chunk, with embeddings if `capture_embeddings` gives them.
 
     Args:
-        window: samples; longer clips are processed in windows of at most that
+        window: the most samples of a window; longer clips are divided into windows
             (`ser_hf.loading.batches.window_bounds`).
-        batch_size: windows at a time; those of different lengths share a batch only if padding
-            changes no prediction.
-        progress: called after each batch with the number of clips that it began.
+        batch_size: the number of windows in a batch; windows of different lengths share a batch
+            only if padding changes no prediction.
+        progress: called after each batch with the number of clips whose first window was in the
+            batch.
 
     Raises:
         UserError: if a logit is not finite.
@@ -180,7 +187,7 @@ def run_batches(
 def _sorted_outputs(
     windows: Sequence[_Window], logits: np.ndarray, vectors: np.ndarray | None
 ) -> ModelOutputs:
-    """The outputs of windows, (windows, labels) and (windows, size), sorted by clip and time."""
+    """Sort logits (windows, labels) and vectors (windows, size) by clip and time."""
     rows = np.array([clip_window.row for clip_window in windows])
     starts = np.array([clip_window.start for clip_window in windows])
     lengths = np.array([clip_window.length for clip_window in windows])
@@ -195,7 +202,10 @@ def _sorted_outputs(
 
 
 def _windows_by_length(chunk: Chunk, window: int | None) -> list[_Window]:
-    """The windows of all clips, sorted by length for little padding, as training's evaluation."""
+    """Return the windows of all clips, sorted by length so that batches need little padding.
+
+    Evaluation during training sorts its windows in the same way.
+    """
     windows = []
     for row, samples in enumerate(chunk.lengths.tolist()):
         longest = window or samples or 1
@@ -208,7 +218,7 @@ def _windows_by_length(chunk: Chunk, window: int | None) -> list[_Window]:
 def _logits_of_batch(
     classifier: Classifier, collator: ClipCollator, batch: Sequence[_Window]
 ) -> torch.Tensor:
-    """Logits, float32 (windows, labels), on the model's device."""
+    """Compute the logits of a batch, float32 (windows, labels), on the model's device."""
     clips = [{**dataclasses.asdict(clip_window), "labels": 0} for clip_window in batch]
     inputs = collator(clips)
     del inputs["labels"]
@@ -220,7 +230,7 @@ def _logits_of_batch(
 def _check_logits(
     classifier: Classifier, chunk: Chunk, batch: Sequence[_Window], logits: torch.Tensor
 ) -> None:
-    """Refuse logits (windows, labels) of another shape, nan and infinity."""
+    """Refuse logits of another shape than (windows, labels), and logits that are not finite."""
     shape = tuple(logits.shape[1:])
     if shape != (len(classifier.labels),):
         sizes = "x".join(str(size) for size in shape)
@@ -244,13 +254,13 @@ def classify(
     batch_size: int = 16,
     progress: bool = True,
 ) -> np.ndarray:
-    """Predict prepared clips; several windows of a clip are averaged by duration.
+    """Predict prepared clips; the windows of a clip are averaged, weighted by their duration.
 
     Args:
-        waveforms: (samples,) each, at the model's sampling rate.
-        ids: of the clips, for messages.
-        window: seconds of the longest window; None is the window of the model's own evaluation.
-        batch_size: windows at a time.
+        waveforms: one array (samples,) for each clip, at the model's sampling rate.
+        ids: the names of the clips in messages.
+        window: seconds of the longest window; None for the window of the model's evaluation.
+        batch_size: the number of windows in a batch.
         progress: show a progress bar.
 
     Returns:
@@ -275,7 +285,7 @@ def classify(
 
 
 def _chunk_ranges(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """(begin, end) of consecutive clips with about `_CHUNK_SAMPLES` samples together."""
+    """Yield (begin, end) of consecutive clips that have about `_CHUNK_SAMPLES` samples together."""
     begin = 0
     samples = 0
     for end, length in enumerate(lengths, start=1):

@@ -26,12 +26,13 @@ class NoneReadable(AudioError):
 
 @dataclasses.dataclass(frozen=True)
 class Chunk:
-    """Some recordings with their waveforms, read like a `ser_hf.audio.WaveformStore`.
+    """Several recordings with their waveforms; it has the interface of a `WaveformStore`.
 
     Args:
-        recordings: one for each waveform.
-        waveforms: float32 (samples,) each.
-        positions: if each entry is a window of its recording, where it is; otherwise None.
+        recordings: the recording of each waveform.
+        waveforms: one float32 array (samples,) for each clip or window.
+        positions: the position of each waveform in its recording, if the waveforms are windows;
+            otherwise None.
     """
 
     recordings: list[Recording]
@@ -47,12 +48,12 @@ class Chunk:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Samples per clip, shape (clips,)."""
+        """The number of samples of each clip, (clips,)."""
         return np.array([len(waveform) for waveform in self.waveforms], dtype=np.int64)
 
 
 class _ChunkBuilder:
-    """Collects clips until they are enough for a chunk; the sizes of chunks grow."""
+    """Collects clips until they fill a chunk; later chunks are larger."""
 
     def __init__(self, sampling_rate: int, positioned: bool):
         self.sampling_rate = sampling_rate
@@ -83,7 +84,7 @@ class _ChunkBuilder:
             self.positions.append(position)
 
     def take(self) -> Chunk:
-        """The chunk, after which another one begins."""
+        """Return the chunk, and begin a new one."""
         positions = self.positions if self.positioned else None
         chunk = Chunk(self.recordings, self.waveforms, self.sampling_rate, positions)
         self._clear()
@@ -98,20 +99,22 @@ def read_chunks(
     skipped: Callable[[Recording, str], None] | None = None,
     grid: Grid | None = None,
 ) -> Iterator[Chunk]:
-    """Decode recordings on threads; chunks come in the order of the recordings, small ones first.
+    """Decode recordings on threads, and yield them in chunks, in the order of the recordings.
 
-    The threads are ahead of the reader by no more than `CHUNK_SAMPLES`, or by one recording.
+    The first chunks are small. The threads decode at most `CHUNK_SAMPLES` samples, or one
+    recording, before the caller takes them.
 
     Args:
-        skipped: receives each recording that cannot be read, and why; if None, the first one
-            raises.
-        grid: cuts recordings into these windows, each then prepared as a clip by itself; a chunk
-            may end between two.
+        skipped: a function that receives each recording that cannot be read, and the reason. If it
+            is None, the first such recording raises an error.
+        grid: the windows into which recordings are cut. Each window is prepared as a clip by
+            itself. A chunk may end between two windows of a recording.
 
     Raises:
-        AudioError: naming the file, without `skipped`.
+        AudioError: naming the file that cannot be read, if `skipped` is None.
     """
-    # The length of functionals does not show the seconds that they describe.
+    # The length of a vector of functionals does not show the duration of the clip, so positions are
+    # needed.
     positioned = grid is not None or preparation.functionals is not None
     read = functools.partial(
         _read,
@@ -146,7 +149,7 @@ def read_chunks(
 def _read(
     recording: Recording, sampling_rate: int, preparation: Preparation | None
 ) -> tuple[Recording, np.ndarray | AudioError]:
-    """A recording without its bytes, and its waveform, or why it cannot be read.
+    """Return a recording without its bytes, and its waveform or the error of reading it.
 
     The waveform is prepared as one clip, unless `preparation` is None.
     """
@@ -162,7 +165,10 @@ def _read(
 def _prepared_windows(
     waveform: np.ndarray, sampling_rate: int, preparation: Preparation, grid: Grid | None
 ) -> Iterator[tuple[np.ndarray, Position]]:
-    """The windows of a recording, each prepared, and their positions; without a grid one window."""
+    """Return the prepared windows of a recording with their positions.
+
+    Without a grid the whole recording is one window.
+    """
     windows = [(0, len(waveform))] if grid is None else grid.windows(len(waveform))
     for number, (start, length) in enumerate(windows):
         end = start + length
@@ -192,9 +198,9 @@ def _decoded(recording: Recording, sampling_rate: int) -> np.ndarray:
 
 
 def _samples_in_memory(recording: Recording, sampling_rate: int) -> float:
-    """The most samples in memory while a recording is decoded and afterwards, from its header.
+    """Estimate the most samples that a recording needs in memory, during decoding and afterwards.
 
-    0 if the header is unreadable.
+    The estimate uses the header of the file; it is 0 if the header is unreadable.
     """
     header = read_header(recording.path, recording.data)
     if header is None:

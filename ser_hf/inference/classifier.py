@@ -14,16 +14,17 @@ from ..utils.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Classifier:
-    """A model in evaluation mode, in float32, on its device, with the extractor that it was
-    published with.
+    """A model in evaluation mode, in float32, on its device, with its published extractor.
 
     Args:
-        source: as the user named it.
-        extractor: without the preparation of waveforms, which is `preparation`.
-        revision: the commit of a model on the Hub, ``sha256:...`` of the weights in a folder.
-        evaluation_window: seconds of its recipe's `evaluation.window`.
-        location: the folder that it was read from, or its Hub id; `commit` is that of the Hub.
-        untrained: tensors that are missing in its files and therefore random.
+        source: the name of the model, as the user wrote it.
+        extractor: the feature extractor, without the preparation of waveforms.
+        preparation: the preparation of waveforms before the extractor.
+        revision: the commit of a model on the Hub, or ``sha256:...`` of the weights in a folder.
+        evaluation_window: the value of `evaluation.window` in the model's recipe, in seconds.
+        location: the folder that the model was read from, or its Hub id.
+        commit: the commit of a model on the Hub.
+        untrained: tensors that are missing in the model's files and are therefore random.
     """
 
     source: str
@@ -38,23 +39,26 @@ class Classifier:
 
     @property
     def labels(self) -> list[str]:
-        """The names of its outputs, in their order."""
+        """The names of the model's outputs, in their order."""
         names = self.model.config.id2label
         return [names[i] for i in range(self.model.config.num_labels)]
 
     @property
     def problem_type(self) -> str | None:
-        """What its logits are, as `pipeline` decides, see `ser_hf.evaluation.metrics.activated`."""
+        """The meaning of the logits, decided as `pipeline` decides it.
+
+        `ser_hf.evaluation.metrics.activated` uses it.
+        """
         return self.model.config.problem_type
 
     @property
     def task(self) -> Task:
-        """Whether it predicts emotions or dimensions."""
+        """Whether the model predicts emotions or dimensions."""
         return DIMENSIONS if self.problem_type == DIMENSIONS.problem_type else EMOTIONS
 
     @property
     def ranges(self) -> dict[str, list[float]]:
-        """The ratings that 0 and 1 of each dimension stand for; empty for classes."""
+        """For each dimension, the ratings that the values 0 and 1 stand for; empty for classes."""
         if self.task is not DIMENSIONS:
             return {}
         published_ranges = getattr(self.model.config, RANGES_KEY, None) or {}
@@ -62,15 +66,15 @@ class Classifier:
 
     @property
     def encoder(self) -> bool:
-        """Whether it contains a speech encoder of Transformers, with any head."""
+        """Whether the model contains a speech encoder of Transformers, with any head."""
         return encoder_config(self.model.config).model_type in ENCODERS
 
     @property
     def padding_safe(self) -> bool:
         """Whether padding leaves predictions unchanged.
 
-        False for unknown networks, and for extractors without an attention mask, which `pipeline`
-        uses as they are.
+        It is False for unknown networks, and for extractors that return no attention mask, because
+        `pipeline` calls these without one.
         """
         waveform_extractor = isinstance(self.extractor, Wav2Vec2FeatureExtractor)
         if waveform_extractor and not self.extractor.return_attention_mask:
@@ -80,15 +84,15 @@ class Classifier:
         return isinstance(self.model, AcousticClassifier)
 
     def window(self, seconds: float | None = None, prepared: bool = True) -> int | None:
-        """Samples of the longest window; None for no limit.
+        """Return the number of samples of the longest window; None for no limit.
 
         Args:
-            seconds: as requested; None for the recipe's `evaluation.window`.
-            prepared: the windows are of prepared clips; False for windows of recordings, which are
-                also possible for functionals.
+            seconds: the requested length; None for the recipe's `evaluation.window`.
+            prepared: True for windows of prepared clips; False for windows of recordings, which
+                models of functionals allow too.
 
         Raises:
-            UserError: for windows of prepared clips that are functionals.
+            UserError: if prepared clips are to be divided, and they are vectors of functionals.
         """
         if seconds and prepared and self.preparation.functionals:
             raise UserError(

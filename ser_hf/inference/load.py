@@ -34,9 +34,9 @@ from .classifier import Classifier
 from .model_settings import check_settings
 from .onnx_classifier import load_onnx
 
-# SpecAugment puts it in place of frames; no prediction depends on it.
+# SpecAugment replaces frames by this vector in training; no prediction depends on it.
 _TRAINING_ONLY = "masked_spec_embed"
-_MOST_BYTES = 2**22  # of a configuration
+_MOST_BYTES = 2**22  # the largest size of a configuration file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,14 +60,15 @@ def load_classifier(
 
     Args:
         source: a run folder, a model folder, a Hub id, or a file ``*.onnx``.
-        revision: of a model on the Hub: a branch, tag or commit.
-        device: such as ``"cuda:1"`` (default: the GPU if there is one).
-        trust_remote_code: run code of other authors' models; those of ser_hf need none.
+        revision: a branch, tag or commit of a model on the Hub.
+        device: a torch device such as ``"cuda:1"`` (default: the GPU if there is one).
+        trust_remote_code: run the code that models of other authors contain; ser_hf's models do not
+            need it.
         untrained: accept a model whose classifier was never trained.
 
     Raises:
-        UserError: naming the source, if there is no model, it cannot be read, or its classifier was
-            never trained.
+        UserError: naming the source, if there is no model, the model cannot be read, or its
+            classifier was never trained.
     """
     source = str(source)
     if source.endswith(".onnx"):
@@ -81,7 +82,7 @@ def load_classifier(
     except (torch.OutOfMemoryError, UserError):
         raise
     except Exception as error:  # a damaged folder, or code of other authors, may raise anything
-        raise _unreadable(source, error) from None
+        raise _unreadable_error(source, error) from None
     _check_labels(source, loaded.model.config.id2label)
     _check_trained(source, loaded, untrained)
 
@@ -102,14 +103,14 @@ def load_classifier(
 def _without_preparation(
     extractor: SequenceFeatureExtractor,
 ) -> tuple[SequenceFeatureExtractor, Preparation]:
-    """The feature extractor that takes prepared waveforms, and the preparation."""
+    """Divide an extractor: a feature extractor for prepared waveforms, and the preparation."""
     if isinstance(extractor, PreparedFeatureExtractor):
         return extractor.stock(), extractor.preparation
     return extractor, Preparation()
 
 
 def find_model(source: str, revision: str | None) -> str:
-    """The folder that holds the model, or a Hub id as it is.
+    """Return the folder that holds the model; a Hub id is returned unchanged.
 
     Raises:
         UserError: for a folder without a model, a checkpoint, a file, or a revision of a folder.
@@ -149,10 +150,14 @@ def _refuse_misspelt_run(source: str) -> None:
 
 
 def check_configurations(location: str, revision: str | None = None) -> None:
-    """Check that the configurations of a model, a folder or Hub id, are `ModelSettings`.
+    """Check that the configuration files of a model have the fields of `ModelSettings`.
+
+    Args:
+        location: a folder or a Hub id.
+        revision: a branch, tag or commit of a model on the Hub.
 
     Raises:
-        UserError: naming the file that is not.
+        UserError: naming the file whose values are wrong.
     """
     for name in CONFIGURATIONS:
         path = find_file(location, name, revision, required=False)
@@ -185,7 +190,7 @@ def _load(
 def _from_pretrained(
     folder: str, config: PreTrainedConfig, options: dict[str, str | bool | None]
 ) -> _LoadedModel:
-    """A classifier that transformers loads with these options of its Auto classes."""
+    """Load a model with the Auto classes of transformers and these options."""
     extractor = AutoFeatureExtractor.from_pretrained(folder, **options)
     with quiet_libraries():
         model, info = AutoModelForAudioClassification.from_pretrained(
@@ -216,7 +221,10 @@ def _check_labels(source: str, names: Mapping[int, str]) -> None:
 
 
 def _check_trained(source: str, loaded: _LoadedModel, untrained: bool) -> None:
-    """Refuse a model with random weights, unless `untrained` allows it; dimensions always."""
+    """Refuse a model with random weights, unless `untrained` allows it.
+
+    A model of dimensions with random weights is always refused.
+    """
     if not loaded.missing:
         return
     config = loaded.model.config
@@ -229,7 +237,7 @@ def _check_trained(source: str, loaded: _LoadedModel, untrained: bool) -> None:
     )
 
 
-def _unreadable(source: str, error: Exception) -> UserError:
+def _unreadable_error(source: str, error: Exception) -> UserError:
     if "ignore_mismatched_sizes" in str(error):
         return UserError(
             f"{source}: its weights do not fit its config.json; restore the one that they were "
@@ -239,7 +247,7 @@ def _unreadable(source: str, error: Exception) -> UserError:
 
 
 def _on_device(model: PreTrainedModel, device: str | None) -> PreTrainedModel:
-    """The model on the device; by default on the GPU if there is one."""
+    """Move the model to the device; by default to the GPU if there is one."""
     if device is None:
         device = "cpu"
         if torch.accelerator.is_available():
@@ -249,18 +257,18 @@ def _on_device(model: PreTrainedModel, device: str | None) -> PreTrainedModel:
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, AssertionError, ImportError, TypeError) as error:
-        # Also of a torch built without it.
+        # torch raises other errors too, for example if it was built without this device.
         raise UserError(f"--device: {device} cannot be used here: {first_line(error)}") from None
 
 
 def _evaluation_window(location: str, revision: str | None) -> float | None:
-    """`evaluation.window` of the recipe that a model of ser_hf is published with."""
+    """Read `evaluation.window` in the recipe that ser_hf publishes with its models."""
     path = find_file(location, "recipe.yaml", revision, required=False)
     if path is None:
         return None
     try:
         evaluation = read_yaml(path).get("evaluation")
-    except UserError:  # other projects' recipes have other grammars
+    except UserError:  # recipe files of other projects have other keys
         return None
     window = evaluation.get("window") if isinstance(evaluation, dict) else None
     if isinstance(window, int | float) and SHORTEST <= window < math.inf:

@@ -1,4 +1,4 @@
-"""Checks labels and input of a model in its configurations, or in the metadata of an ONNX file."""
+"""Checks the labels and input settings of a model: in configurations or in ONNX metadata."""
 
 from typing import Annotated, Any, Literal
 
@@ -8,7 +8,7 @@ from ..utils.errors import UserError
 from ..utils.files import first_problem
 
 LabelName = Annotated[str, Field(min_length=1, max_length=100)]
-# The ratings that 0 and 1 of a dimension stand for.
+# The two ratings that the values 0 and 1 of a dimension stand for.
 RatingRange = Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
 
 
@@ -29,7 +29,7 @@ def check_settings(values: Any, source: str) -> None:
     """Check that values read from `source` are `ModelSettings`.
 
     Raises:
-        UserError: naming `source`, if they are not, or the labels are not numbered from 0.
+        UserError: naming `source`, if a value is wrong, or the labels are not numbered from 0.
     """
     try:
         settings = ModelSettings.model_validate(values)

@@ -21,7 +21,7 @@ from .model_settings import check_settings
 
 
 class OnnxConfig(PreTrainedConfig):
-    """Labels of the file and whether it is a multi-label classifier."""
+    """The labels of the file, and whether the model is a multi-label classifier."""
 
     model_type = "onnx"
 
@@ -32,7 +32,7 @@ class OnnxModel(nn.Module):
     `metadata` has the values that `ser_hf.export.onnx.metadata_of` describes.
 
     Raises:
-        UserError: if onnxruntime is missing, or this is no file that `ser_hf.export` wrote.
+        UserError: if onnxruntime is missing, or `ser_hf.export` did not write the file.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -55,14 +55,17 @@ class OnnxModel(nn.Module):
         self.config = OnnxConfig(id2label=label_names, problem_type=problem_type, **ranges)
 
     def forward(self, input_values: torch.Tensor, attention_mask: torch.Tensor) -> SimpleNamespace:
-        """Logits, float32 (batch, labels), of waveforms, float32 (batch, samples), under their
-        mask.
+        """Compute logits, float32 (batch, labels).
+
+        Args:
+            input_values: waveforms, float32 (batch, samples).
+            attention_mask: (batch, samples), 1 for samples of the clip and 0 for padding.
         """
         if "quantized" not in self.metadata or len(input_values) == 1:
             return SimpleNamespace(logits=self._run(input_values, attention_mask))
 
-        # int8 activations share one range per batch: a clip's logits would depend on the other
-        # clips.
+        # A quantized file computes one range of activations per batch, so the logits of a clip
+        # would depend on the other clips. Its clips are processed one at a time.
         logits = []
         for values, mask in zip(input_values, attention_mask, strict=True):
             length = mask.sum()
@@ -79,9 +82,7 @@ class OnnxModel(nn.Module):
 
 
 class OnnxClassifier(Classifier):
-    """A classifier in an exported file, which contains its preparation and feature extractor as
-    well.
-    """
+    """A classifier in an exported file, which also contains preparation and feature extractor."""
 
     @property
     def padding_safe(self) -> bool:
@@ -93,10 +94,10 @@ class OnnxClassifier(Classifier):
 
 
 def load_onnx(path: str | os.PathLike) -> OnnxClassifier:
-    """The classifier in an exported file.
+    """Load the classifier in an exported file.
 
     Raises:
-        UserError: if it is no file that `ser_hf.export` wrote.
+        UserError: if `ser_hf.export` did not write the file.
     """
     model = OnnxModel(path)
     extractor = Wav2Vec2FeatureExtractor(
@@ -116,7 +117,7 @@ def load_onnx(path: str | os.PathLike) -> OnnxClassifier:
 
 
 def _session(path: str | os.PathLike) -> Any:
-    """The `onnxruntime.InferenceSession` of a file."""
+    """Create the `onnxruntime.InferenceSession` of a file."""
     if importlib.util.find_spec("onnxruntime") is None:
         raise UserError(f'{path}: an ONNX file needs onnxruntime: pip install "ser_hf[onnx]"')
     import onnxruntime
@@ -124,7 +125,7 @@ def _session(path: str | os.PathLike) -> Any:
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file")
     options = onnxruntime.SessionOptions()
-    # ONNX Runtime does not read this variable; 0 is its own default.
+    # ONNX Runtime does not read this variable by itself. 0 lets it choose the number of threads.
     threads = os.environ.get("OMP_NUM_THREADS", "")
     options.intra_op_num_threads = int(threads) if threads.isdecimal() else 0
     options.log_severity_level = 3

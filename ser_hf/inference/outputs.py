@@ -18,18 +18,20 @@ _OF_RECORDING = ("id", "path", "speaker", "label")
 
 @dataclasses.dataclass(frozen=True)
 class TableMetadata:
-    """The metadata of a table, JSON under the key ``ser_hf`` of its schema.
+    """The metadata of a table; the table's schema holds them as JSON under the key ``ser_hf``.
 
     Args:
-        model: as the user named it.
+        model: the name of the model, as the user wrote it.
         revision: the commit on the Hub, or ``sha256:...`` of a folder's weights.
         labels: the names of the entries of probabilities and logits.
         window: seconds beyond which clips are split into windows, None if they never are.
-        hop: seconds from one window to the next if they overlap, otherwise None.
-        problem_type: of the model: null for classes, ``multi_label_classification`` for labels with
-            separate probabilities, which do not add up to one, ``regression`` for dimensions.
-        ranges: the ratings that 0 and 1 of each dimension stand for; empty for classes.
-        embedding: what embeddings are, in words; None without them.
+        hop: seconds from one window to the next if windows overlap, otherwise None.
+        problem_type: the kind of the outputs: null for classes, ``multi_label_classification`` for
+            labels with separate probabilities, which do not add up to one, ``regression`` for
+            dimensions.
+        ranges: for each dimension, the ratings that the values 0 and 1 stand for; empty for
+            classes.
+        embedding: a description of the embeddings in words; None if there are no embeddings.
     """
 
     model: str
@@ -45,28 +47,34 @@ class TableMetadata:
 
     @property
     def predicted_column(self) -> str:
-        """The column of what is predicted."""
+        """The name of the column with the predictions."""
         return "values" if self.ranges else "probabilities"
 
     @property
     def columns(self) -> list[str]:
-        """The columns of text and places, for all formats."""
+        """The names of the columns that every format has: names, labels, windows and times."""
         return [name for name in COLUMNS if name != "predicted" or not self.ranges]
 
     def to_json(self) -> str:
-        """One object with all fields."""
+        """Return one JSON object with all fields."""
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
 
 
 def table(chunk: Chunk, outputs: ModelOutputs, metadata: TableMetadata) -> pa.Table:
-    """The rows of a chunk.
+    """Return the predictions for a chunk as a table.
 
-    Columns: `id`, `path`, `speaker` and `label` (null if unknown); `window`, its number from 0
-    (null if a row is the mean of several), and `windows` of the clip; `start` and `end`, seconds of
-    the file (after silence was trimmed off or added, counted from where the clip begins);
-    `predicted`; `probabilities` and `logits`, float32 (labels,) each; `embedding`, float32 (size,),
-    if requested. Lists have a fixed size, so that they read as matrices. Of dimensions `values`, on
-    the scale of the ratings, replace `predicted` and `probabilities`.
+    Its columns are:
+
+    - `id`, `path`, `speaker` and `label` (the last two are null if unknown);
+    - `window`, the number of the window from 0 (null if a row is the mean of several windows), and
+      `windows`, the number of windows of the clip;
+    - `start` and `end`, seconds in the file (if silence was trimmed off or added: seconds from the
+      beginning of the prepared clip);
+    - `predicted`; `probabilities` and `logits`, float32 (labels,) each. For a model of dimensions,
+      `values` on the scale of the ratings replace `predicted` and `probabilities`;
+    - `embedding`, float32 (size,), if requested.
+
+    Lists have a fixed size, so that a column of lists can be read as a matrix.
     """
     clips = outputs.by_clip(metadata.problem_type)
     recordings = [chunk.recordings[row] for row in clips.rows]
@@ -96,7 +104,7 @@ def table(chunk: Chunk, outputs: ModelOutputs, metadata: TableMetadata) -> pa.Ta
 def _columns_of_clips(
     chunk: Chunk, outputs: ModelOutputs, clips: ModelOutputs
 ) -> dict[str, pa.Array]:
-    """The columns of windows and times; a row is a whole clip, the mean of its windows."""
+    """Return the columns of windows and times, if a row is a whole clip."""
     windows = np.bincount(outputs.rows, minlength=len(chunk))[clips.rows]
     numbers = np.zeros(len(windows), dtype=np.int32)
     return {
@@ -108,7 +116,7 @@ def _columns_of_clips(
 
 
 def _columns_of_positions(chunk: Chunk) -> dict[str, pa.Array]:
-    """The columns of windows and times; a row is one window of a recording."""
+    """Return the columns of windows and times, if a row is one window of a recording."""
     positions = chunk.positions
     return {
         "window": pa.array([position.number for position in positions], pa.int32()),
@@ -119,12 +127,12 @@ def _columns_of_positions(chunk: Chunk) -> dict[str, pa.Array]:
 
 
 def matrix(table: pa.Table, column: str) -> np.ndarray:
-    """A column of lists as float32 (rows, size)."""
+    """Convert a column of lists to an array, float32 (rows, size)."""
     lists = table[column].combine_chunks()
     return lists.flatten().to_numpy().reshape(len(lists), -1)
 
 
 def of_lists(values: np.ndarray) -> pa.FixedSizeListArray:
-    """(rows, size) as a column of float32 lists."""
+    """Convert an array (rows, size) to a column of float32 lists."""
     flat = np.ascontiguousarray(values, dtype=np.float32).ravel()
     return pa.FixedSizeListArray.from_arrays(pa.array(flat), values.shape[1])

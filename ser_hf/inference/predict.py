@@ -1,6 +1,4 @@
-"""Predictions of a model for recordings: the public `predict`, and `predict_tables`, which works
-chunk by chunk.
-"""
+"""Predicts recordings: `predict` returns one table, `predict_tables` one table per chunk."""
 
 import contextlib
 import dataclasses
@@ -33,7 +31,7 @@ from .timeline import Grid, grid_of
 logger = logging.getLogger(__name__)
 
 Seconds = Annotated[float, Field(ge=SHORTEST)]
-_LONG_SECONDS = 120  # a longer clip may take much memory: that of attention grows with its square
+_LONG_SECONDS = 120  # attention in a longer clip may need much memory (square of the length)
 
 
 class PredictionSettings(Options):
@@ -41,19 +39,20 @@ class PredictionSettings(Options):
 
     Args:
         embeddings: return embeddings, the input of the classifier's last layer.
-        window: seconds; longer clips are processed in windows of at most that, and averaged by
-            their duration. None is the window of the model's own evaluation. The longest clip that
-            the model can process limits both.
-        batch_size: windows at a time.
+        window: the longest window in seconds. Longer clips are divided into windows, whose
+            predictions are averaged, weighted by their duration. None selects the window of the
+            model's evaluation. A window is never longer than the model can process.
+        batch_size: the number of windows in a batch.
         on_error: raise at the first recording that cannot be read, or skip such recordings with a
             warning.
-        timeline: one row for each of overlapping windows (`ser_hf.inference.timeline.Grid`), each
-            prepared as a clip by itself. Without `window` they are as long as the model's recipe
-            fixes its clips or windows, else 4 s.
-        hop: seconds from one such window to the next; None is half a window.
+        timeline: return one row for each of several overlapping windows of a recording
+            (`ser_hf.inference.timeline.Grid`). Each window is prepared as a clip by itself. If
+            `window` is None, the windows have the fixed duration of the model's clips, or the
+            length of the model's evaluation windows, or else 4 s.
+        hop: seconds from one window of a timeline to the next; None is half a window.
 
     Raises:
-        UserError: for a value out of its range.
+        UserError: if a value is out of its range.
     """
 
     embeddings: bool = False
@@ -76,7 +75,7 @@ class PredictionTable:
 
     Args:
         table: the rows, see `ser_hf.inference.outputs.table`.
-        metadata: of the model and its windows.
+        metadata: a description of the model and its windows.
         skipped: (id, reason) of recordings that could not be read.
     """
 
@@ -99,29 +98,27 @@ class PredictionTable:
 
     @property
     def predicted(self) -> list[str] | None:
-        """The label of each row; None of a model of dimensions."""
+        """The label of each row; None for a model of dimensions."""
         return None if self.metadata.ranges else self.table["predicted"].to_pylist()
 
     @property
     def probabilities(self) -> np.ndarray | None:
-        """float32 (rows, labels); None of a model of dimensions."""
+        """Probabilities, float32 (rows, labels); None for a model of dimensions."""
         return None if self.metadata.ranges else matrix(self.table, "probabilities")
 
     @property
     def values(self) -> np.ndarray | None:
-        """Dimensions on the scale of the ratings, float32 (rows, labels); None of a model of
-        classes.
-        """
+        """Dimensions on the scale of the ratings, float32 (rows, labels); None for classes."""
         return matrix(self.table, "values") if self.metadata.ranges else None
 
     @property
     def logits(self) -> np.ndarray:
-        """float32 (rows, labels)."""
+        """Logits, float32 (rows, labels)."""
         return matrix(self.table, "logits")
 
     @property
     def embeddings(self) -> np.ndarray | None:
-        """float32 (rows, size); None if they were not requested."""
+        """Embeddings, float32 (rows, size); None if they were not requested."""
         return matrix(self.table, "embedding") if "embedding" in self.table.column_names else None
 
 
@@ -134,8 +131,9 @@ def predict(
     trust_remote_code: bool = False,
     **settings: Any,
 ) -> PredictionTable:
-    """Predict the emotions of recordings as the model was evaluated: same preparation, windows and
-    padding.
+    """Predict the emotions of recordings.
+
+    Preparation, windows and padding are those of the model's evaluation.
 
     Example: `ser_hf.predict("runs/a", ["recording.wav"]).predicted`
 
@@ -143,18 +141,19 @@ def predict(
         model: a run's folder, a model folder or a Hub id of any audio classifier of Transformers.
         inputs: audio files, folders or tables (`ser_hf.inference.recordings.from_paths`), or a
             dataset.
-        device: such as ``"cuda:1"`` (default: the GPU if there is one).
-        revision: of a model on the Hub: a branch, tag or commit.
-        trust_remote_code: run code of other authors' models; those of ser_hf need none.
+        device: a torch device such as ``"cuda:1"`` (default: the GPU if there is one).
+        revision: a branch, tag or commit of a model on the Hub.
+        trust_remote_code: run the code that models of other authors contain; ser_hf's models do not
+            need it.
         settings: fields of `PredictionSettings`, such as ``embeddings=True`` or ``window=3.0``.
 
     Returns:
-        One row per recording or window: label, probabilities (of dimensions values), logits and, if
-        requested, embeddings.
+        One row per recording or window: label and probabilities (for dimensions: values), logits
+        and, if requested, embeddings.
 
     Raises:
         AudioError: naming the first recording that cannot be read, unless they are skipped.
-        UserError: naming what is wrong with the model, the inputs or a setting.
+        UserError: if the model, the inputs or a setting are wrong; the message names the mistake.
     """
     checked = PredictionSettings(**settings)
     recordings = _recordings(inputs, skip_missing=checked.on_error == "skip")
@@ -168,7 +167,7 @@ def predict(
 
 
 def _recordings(inputs: Any, skip_missing: bool) -> Sequence[Recording] | Dataset:
-    """The dataset, or the recordings of paths."""
+    """Return the dataset as it is, or the recordings that the paths lead to."""
     if isinstance(inputs, Dataset):
         return inputs
     if isinstance(inputs, DatasetDict):
@@ -188,7 +187,7 @@ def _recordings(inputs: Any, skip_missing: bool) -> Sequence[Recording] | Datase
 
 
 def table_metadata(classifier: Classifier, settings: PredictionSettings) -> TableMetadata:
-    """The metadata of the tables."""
+    """Return the metadata of the tables that `predict_tables` yields."""
     rate = classifier.extractor.sampling_rate
     hop_seconds = None
     if settings.timeline:
@@ -224,14 +223,14 @@ def predict_tables(
         recordings: from `ser_hf.inference.recordings.from_paths`, or a dataset.
         settings: how recordings are processed.
         metadata: from `table_metadata`.
-        skipped: receives (id, reason) of recordings that are left out.
+        skipped: a list to which (id, reason) of each skipped recording is added.
 
     Yields:
         One table per chunk, see `ser_hf.inference.outputs.table`.
 
     Raises:
-        AudioError: naming the first recording that cannot be read, unless skipped; `NoneReadable`
-            if none can.
+        AudioError: naming the first recording that cannot be read, unless such recordings are
+            skipped; `NoneReadable` if no recording can be read.
         UserError: if there are no recordings.
     """
     total = len(recordings)
@@ -246,7 +245,7 @@ def predict_tables(
 
     chunks = _chunks(classifier, recordings, settings, grid, skipped)
     with _progress_bar(None if grid else total) as bar:
-        chunks = _counted(chunks, bar) if grid else _with_warning(chunks)
+        chunks = _extend_total(chunks, bar) if grid else _warn_of_long_clip(chunks)
         for chunk, outputs in _outputs_of(classifier, chunks, window, settings, bar):
             yield table(chunk, outputs, metadata)
     if len(skipped) == total:
@@ -260,7 +259,7 @@ def _chunks(
     grid: Grid | None,
     skipped: list[tuple[str, str]],
 ) -> Iterator[Chunk]:
-    """The decoded recordings; `skipped` receives (id, reason) of those that are left out."""
+    """Decode the recordings; (id, reason) of each skipped recording is added to `skipped`."""
 
     def skip(recording: Recording, reason: str) -> None:
         logger.warning("left out: %s", reason)
@@ -282,7 +281,7 @@ def _outputs_of(
     settings: PredictionSettings,
     bar: tqdm,
 ) -> Iterator[tuple[Chunk, ModelOutputs]]:
-    """Each chunk with the model's outputs, with embeddings if they are requested."""
+    """Yield each chunk with the model's outputs, and with embeddings if they are requested."""
     with contextlib.ExitStack() as stack:
         take_vectors = None
         if settings.embeddings:
@@ -300,23 +299,29 @@ def _outputs_of(
 
 
 def _progress_bar(clips: int | None) -> tqdm:
-    """A bar of clips, or of windows, whose number is known once recordings are decoded."""
-    # None: only on a terminal.
+    """Create a progress bar that counts clips, or windows if `clips` is None.
+
+    The number of windows is known only after the recordings are decoded.
+    """
+    # With None, tqdm shows the bar only on a terminal.
     disable = True if os.environ.get("RANK", "0") != "0" else None
     unit = "window" if clips is None else "clip"
     return tqdm(desc="predicting", disable=disable, unit=unit, total=clips)
 
 
-def _counted(chunks: Iterable[Chunk], bar: tqdm) -> Iterator[Chunk]:
-    """The chunks; adds to the bar's total the windows of the recordings that begin in each."""
+def _extend_total(chunks: Iterable[Chunk], bar: tqdm) -> Iterator[Chunk]:
+    """Pass the chunks on, and update the total of the progress bar.
+
+    When a recording begins in a chunk, the number of all its windows is added to the total.
+    """
     for chunk in chunks:
         new_windows = sum(position.windows for position in chunk.positions if position.number == 0)
         bar.total = (bar.total or 0) + new_windows
         yield chunk
 
 
-def _with_warning(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-    """The chunks; warns once of a long clip, the longest of the first chunk with one."""
+def _warn_of_long_clip(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    """Pass the chunks on, and warn once if a chunk has a long clip; the warning names this clip."""
     warned = False
     for chunk in chunks:
         longest = int(chunk.lengths.argmax())
@@ -337,11 +342,11 @@ def predict_in_processes(
     metadata: TableMetadata,
     skipped: list[tuple[str, str]],
 ) -> Iterator[pa.Table]:
-    """`predict_tables` with the recordings divided among the processes of `accelerate launch`.
+    """Run `predict_tables` with the recordings divided among the processes of `accelerate launch`.
 
     Yields:
-        In the first process the tables of all, in the order of the recordings; in the others
-        nothing.
+        In the first process the tables of all processes, in the order of the recordings; in the
+        other processes nothing.
     """
     state = PartialState()
     total = len(recordings)

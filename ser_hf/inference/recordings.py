@@ -1,4 +1,4 @@
-"""Finds the recordings of files, folders, tables and data sets."""
+"""Finds recordings in files, folders, tables and data sets."""
 
 import dataclasses
 import os
@@ -36,7 +36,8 @@ AUDIO_SUFFIXES = SUFFIXES | {
     ".voc",
     ".w64",
 }
-_PATH_COLUMNS = ("path", "file_name")  # ours, and the name that datasets has for it
+# The name in tables of ser_hf, and the name that the library datasets uses.
+_PATH_COLUMNS = ("path", "file_name")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +45,8 @@ class Recording:
     """One recording.
 
     Args:
-        id: unique among the recordings of a prediction.
-        path: of the file; only a name if there is `data`.
+        id: the name of the recording, different for all recordings of a prediction.
+        path: the path of the file, or only a name if `data` is given.
         label, speaker: None if unknown.
         data: the bytes of the file, if they are in memory.
     """
@@ -58,13 +59,13 @@ class Recording:
 
 
 def from_dataset(dataset: Dataset) -> Iterator[Recording]:
-    """The rows of a data set with a column `audio`, such as `ser_hf.load_corpus` returns.
+    """Yield the rows of a data set with a column `audio`; `ser_hf.load_corpus` returns such a set.
 
     The columns `id`, `label` and `speaker` are used if they exist. A row without an id gets the
     path of its audio, with the number of the row if the path repeats.
 
     Raises:
-        UserError: if there is no column `audio`, or two rows have one id.
+        UserError: if there is no column `audio`, or two rows have the same id.
     """
     if "audio" not in dataset.column_names:
         columns = ", ".join(dataset.column_names)
@@ -101,7 +102,7 @@ def _rows(dataset: Dataset) -> Iterator[Recording]:
 
         label = row.get("label")
         if label_names and label is not None:
-            # -1 where a public test split hides its labels.
+            # A public test split that hides its labels has -1 instead.
             label = label_names[label] if label >= 0 else None
         yield Recording(
             id=row_id,
@@ -113,10 +114,10 @@ def _rows(dataset: Dataset) -> Iterator[Recording]:
 
 
 def from_paths(paths: Iterable[str | os.PathLike], skip: bool = False) -> list[Recording]:
-    """Find the recordings of paths, in the order of the paths; those of a folder are sorted by
-    name.
+    """Find the recordings at the given paths, in the order of the paths.
 
-    A path is an audio file, a folder with some at any depth, or a table (`listed`). The id of a
+    A path is an audio file, a folder that contains audio files at any depth, or a table (see
+    `listed`). The recordings of a folder are sorted by name. The id of a
     recording is its path, unless a table has ids. A file that is found twice is read once, unless
     rows of tables give it different ids.
 
@@ -124,7 +125,7 @@ def from_paths(paths: Iterable[str | os.PathLike], skip: bool = False) -> list[R
         skip: keep audio files that are missing, to be reported when they are decoded.
 
     Raises:
-        UserError: naming the path or line that leads nowhere, or an id of two different recordings.
+        UserError: naming a path or line without a file, or an id that two recordings share.
     """
     recordings = _UniqueRecordings()
     for name in paths:
@@ -146,7 +147,7 @@ def from_paths(paths: Iterable[str | os.PathLike], skip: bool = False) -> list[R
 
 
 class _UniqueRecordings:
-    """Recordings in the order in which they are added, each once."""
+    """Collects recordings without duplicates, in the order in which they are added."""
 
     def __init__(self):
         self._recording_of_id: dict[str, Recording] = {}
@@ -156,7 +157,7 @@ class _UniqueRecordings:
         return list(self._recording_of_id.values())
 
     def add_file(self, path: Path) -> None:
-        """Add a file, unless it is there already by this path or another."""
+        """Add a file, unless it was added before under this path or another."""
         if os.path.realpath(path) not in self._files:
             self._add(Recording(path.as_posix(), str(path)), str(path))
 
@@ -169,7 +170,7 @@ class _UniqueRecordings:
     def _add(self, recording: Recording, where: str) -> None:
         self._files.add(os.path.realpath(recording.path))
         earlier = self._recording_of_id.get(recording.id)
-        # A row of a table replaces the same file without label and speaker.
+        # A row of a table replaces an earlier entry of the same file without label and speaker.
         plain = Recording(recording.id, recording.path)
         if earlier not in (None, recording, plain):
             raise UserError(
@@ -180,9 +181,9 @@ class _UniqueRecordings:
 
 
 def _audio_files(root: Path, name: str) -> list[Path]:
-    """Files and broken links with a suffix of audio, by the parts of their paths.
+    """Find files and broken links with an audio suffix, sorted by the parts of their paths.
 
-    Hidden files are left out. `name` is the folder in messages.
+    Hidden files are left out. `name` is the name of the folder in messages.
     """
 
     def refuse(error: OSError) -> None:
@@ -193,7 +194,7 @@ def _audio_files(root: Path, name: str) -> list[Path]:
     for folder, file_names in folders_below(root, refuse):
         for file_name in file_names:
             path = Path(folder, file_name)
-            # Not a pipe, whose reader would wait for its writer.
+            # A pipe is left out: reading it would wait until another program writes to it.
             regular_or_broken = path.is_file() or not path.exists()
             if path.suffix.lower() in suffixes and regular_or_broken:
                 files.append(path)
@@ -203,7 +204,7 @@ def _audio_files(root: Path, name: str) -> list[Path]:
 
 
 def listed(table: Path) -> Iterator[tuple[str, Recording]]:
-    """The rows of a table: file and line, for messages, and the recording.
+    """Yield the rows of a table: the file and line as text for messages, and the recording.
 
     The columns are `path` or `file_name`, and optionally `id`, `label` and `speaker`. Relative
     paths start from the table's folder.

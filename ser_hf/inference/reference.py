@@ -1,8 +1,7 @@
-"""Reference clips of a trained model, and its logits of them.
+"""Reference clips of a trained model, and the logits that the model computes for them.
 
-`ser_hf.hub.verify` checks published copies with them.
-reference.npz is in the run's folder beside model/ and is not published, since the clips belong to a
-corpus.
+`ser_hf.hub.verify` checks published copies of the model with them. The file reference.npz is in the
+run's folder beside model/. It is not published, because the clips belong to a corpus.
 """
 
 import shutil
@@ -32,8 +31,8 @@ def chosen_clips(lengths: Sequence[int], limit: int, count: int = CLIPS) -> list
     """Choose clips of different lengths, spread evenly from short to long.
 
     Args:
-        lengths: samples of each clip, (clips,).
-        limit: samples; longer clips are only chosen if all are longer.
+        lengths: the number of samples of each clip, (clips,).
+        limit: a number of samples; longer clips are only chosen if all clips are longer.
         count: the largest number of clips.
 
     Returns:
@@ -59,13 +58,13 @@ def compute_logits(
 ) -> list[np.ndarray]:
     """Compute the logits of clips one at a time, in evaluation mode and exact float32.
 
-    Adapters need not be merged.
+    The model may have adapters that are not merged.
 
     Args:
-        model: on its device; its training mode is restored.
-        extractor: without the preparation.
-        preparation: of the waveforms.
-        clips: (samples,) each, before the preparation.
+        model: a model on its device; its training mode is restored at the end.
+        extractor: the feature extractor, without the preparation.
+        preparation: the preparation of the waveforms.
+        clips: one array (samples,) for each clip, before the preparation.
 
     Returns:
         Logits (classes,) of each clip.
@@ -83,8 +82,8 @@ def compute_logits(
         for clip in clips:
             prepared = np.array(prepare_waveform(clip, rate, preparation))
             inputs = extractor(prepared, sampling_rate=rate, return_tensors="pt").to(device)
-            # The method of the class, since Accelerate replaces that of the instance by one with
-            # less precision.
+            # Call the method of the class: Accelerate replaces the method of the instance by one
+            # with less precision.
             output = type(model).forward(model, **inputs)
             logits.append(output.logits[0].float().cpu().numpy())
     model.train(training)
@@ -97,10 +96,10 @@ def write_reference(
     """Write reference.npz.
 
     Args:
-        path: of the file.
-        clips: (samples,) each, as recorded.
-        logits: of the model, (classes,) for each clip.
-        sampling_rate: of the clips.
+        path: the path of the file.
+        clips: one array (samples,) for each clip, before the preparation.
+        logits: the logits of the model, (classes,) for each clip.
+        sampling_rate: the sampling rate of the clips in Hz.
     """
     arrays = {"logits": np.stack(logits), "sampling_rate": sampling_rate}
     for i, clip in enumerate(clips):
@@ -112,7 +111,7 @@ def write_reference(
 
 
 def copy_reference(source: Path, target: Path) -> None:
-    """Replace the reference by that of another run, or remove it if that run has none."""
+    """Replace a run's reference.npz by that of another run, or remove it if the other has none."""
     target.unlink(missing_ok=True)
     if source.is_file():
         partial = target.with_suffix(".partial")
@@ -121,13 +120,13 @@ def copy_reference(source: Path, target: Path) -> None:
 
 
 def read_reference(folder: str | Path) -> tuple[list[np.ndarray], np.ndarray]:
-    """The reference clips and logits of a run's folder.
+    """Read the reference clips and logits of a run's folder.
 
     Returns:
         Clips, float32 (samples,) each, at the model's rate, and logits, float32 (clips, classes).
 
     Raises:
-        UserError: if there is none, or it is damaged.
+        UserError: if the file reference.npz is missing or damaged.
     """
     path = RunFolder(folder).reference
     if not path.is_file():
@@ -156,7 +155,7 @@ def read_reference(folder: str | Path) -> tuple[list[np.ndarray], np.ndarray]:
 
 
 def _check_reference(clips: Sequence[np.ndarray], logits: np.ndarray) -> None:
-    """Raise a `ValueError` for arrays of other shapes or types than those of a reference."""
+    """Raise a `ValueError` if an array has the wrong shape or type for a reference."""
     if logits.ndim != 2 or logits.dtype != np.float32:
         raise ValueError("logits: not float32 (clips, classes)")
     for clip in clips:

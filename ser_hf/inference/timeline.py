@@ -16,10 +16,10 @@ class Grid:
     hop: int
 
     def windows(self, samples: int) -> list[tuple[int, int]]:
-        """(start, length) of the windows of a recording, in samples.
+        """Return (start, length) of each window of a recording, in samples.
 
         All windows have the same length: the last one is moved back to end with the recording. A
-        recording that is shorter than a window is one window.
+        recording that is shorter than a window is a single window.
         """
         if samples <= self.window:
             return [(0, samples)]
@@ -30,12 +30,12 @@ class Grid:
 
 @dataclasses.dataclass(frozen=True)
 class Position:
-    """Where a window is in its recording.
+    """The position of a window in its recording.
 
     Args:
-        number: from 0.
+        number: the number of the window, from 0.
         windows: how many windows the recording has.
-        start, end: seconds of the file.
+        start, end: the times in the file in seconds.
     """
 
     number: int
@@ -45,15 +45,15 @@ class Position:
 
 
 def grid_of(classifier: Classifier, window: float | None, hop: float | None) -> Grid:
-    """The windows of a timeline.
+    """Return the grid of windows of a timeline.
 
     Args:
-        window: seconds; None for the fixed duration of the model's clips, else the window of its
-            evaluation, else 4 s.
-        hop: seconds; None for half a window.
+        window: the length of a window in seconds. None selects the fixed duration of the model's
+            clips, or else the window of the model's evaluation, or else 4 s.
+        hop: seconds from one window to the next; None for half a window.
 
     Raises:
-        UserError: if the model cannot process such windows, or they leave gaps.
+        UserError: if the model cannot process such windows, or the windows leave gaps.
     """
     rate = classifier.extractor.sampling_rate
     fixed = classifier.preparation.fixed_duration

@@ -41,7 +41,7 @@ def csv_rows(file: TextIO, metadata: TableMetadata) -> Write:
 
 
 def json_lines(file: TextIO, metadata: TableMetadata) -> Write:
-    """A function that writes each row of a table as a line of JSON."""
+    """Return a function that writes each row of a table as one line of JSON."""
 
     def write(table: pa.Table) -> None:
         for row in records(table, metadata):
@@ -51,7 +51,7 @@ def json_lines(file: TextIO, metadata: TableMetadata) -> Write:
 
 
 def text_lines(file: TextIO, metadata: TableMetadata) -> Write:
-    """A function that writes each row of a table as a line for readers."""
+    """Return a function that writes each row of a table as one line for people."""
 
     def write(table: pa.Table) -> None:
         rows = table.select(metadata.columns).to_pylist()
@@ -67,7 +67,7 @@ def text_lines(file: TextIO, metadata: TableMetadata) -> Write:
 
 
 def _window_note(row: dict[str, Any]) -> str:
-    """Which window of a recording a row is, or of how many it is the mean."""
+    """Describe the window that a row belongs to, or the number of windows that it averages."""
     if row["windows"] == 1:
         return ""
     if row["window"] is None:
@@ -76,7 +76,7 @@ def _window_note(row: dict[str, Any]) -> str:
 
 
 def records(table: pa.Table, metadata: TableMetadata) -> list[dict[str, Any]]:
-    """The rows as JSON has them; numbers with the seven digits that float32 holds."""
+    """Convert rows to JSON values; numbers get seven digits, the precision of float32."""
     rows = table.select(metadata.columns).to_pylist()
     for column in (metadata.predicted_column, "logits"):
         for row, values in zip(rows, matrix(table, column).tolist(), strict=True):
@@ -90,9 +90,9 @@ _FILE_FORMATS = {".jsonl": json_lines, ".csv": csv_rows}
 
 
 def to_terminal(format: str, metadata: TableMetadata) -> Write:
-    """A function that writes tables to standard output, above a progress bar.
+    """Return a function that writes tables to standard output, above a progress bar.
 
-    `format` is ``jsonl``, ``csv`` or ``table``, aligned text.
+    `format` is ``jsonl``, ``csv``, or ``table`` for aligned text.
     """
     file = sys.stdout
     write = _TERMINAL_FORMATS[format](file, metadata)
@@ -111,8 +111,8 @@ def check_output(
     """Check the path of an output file.
 
     Args:
-        path: of the file.
-        suffixes: of the supported formats, such as ``.csv``.
+        path: the path of the file.
+        suffixes: the suffixes of the supported formats, such as ``.csv``.
         key: the option that messages name.
         inputs: files that are never replaced, even through a link.
 
@@ -135,8 +135,9 @@ def check_output(
 
 @contextlib.contextmanager
 def writing(path: Path, key: str, metadata: TableMetadata) -> Iterator[Write]:
-    """Yield a function that writes tables to a new file, which at the end replaces any file (or
-    link target) at `path`.
+    """Yield a function that writes tables to a new file.
+
+    At the end the new file replaces the file (or the target of the link) at `path`.
 
     CSV and JSON lines hold the probability and the logit of each label by name (``p_angry``,
     ``logit_angry``; in JSON as objects), or the value and the logit of each dimension
@@ -150,7 +151,7 @@ def writing(path: Path, key: str, metadata: TableMetadata) -> Iterator[Write]:
     try:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with _opened(partial, path.suffix.lower(), metadata) as write:
+            with _open_writer(partial, path.suffix.lower(), metadata) as write:
                 yield write
             partial.replace(target)
         finally:
@@ -160,13 +161,13 @@ def writing(path: Path, key: str, metadata: TableMetadata) -> Iterator[Write]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, suffix: str, metadata: TableMetadata) -> Iterator[Write]:
+def _open_writer(path: Path, suffix: str, metadata: TableMetadata) -> Iterator[Write]:
     if suffix in _FILE_FORMATS:
         with path.open("w", encoding="utf-8", newline="") as file:
             yield _FILE_FORMATS[suffix](file, metadata)
         return
 
-    path.touch()  # a file that cannot be written is known before the first prediction
+    path.touch()  # an output that cannot be written is reported before the first prediction
     with contextlib.ExitStack() as opened:
         writer: pq.ParquetWriter | None = None
 

@@ -1,7 +1,7 @@
 """The networks of ser_hf, each a Hugging Face model.
 
 The files of this folder are published as code beside the weights of a model. They import torch,
-numpy, transformers and each other only. To import this package registers its networks with the Auto
+numpy, transformers and each other only. Importing this package registers its networks with the Auto
 classes, so that a saved model loads without `trust_remote_code`. Other packages add networks as
 entry points.
 """
@@ -24,7 +24,7 @@ from .modeling_pooled_encoder import PooledEncoderConfig, PooledEncoderForAudioC
 from .modeling_transfer import TransferClassifier
 from .preparation import PreparedFeatureExtractor
 
-# Architecture, as recipes name it -> module, and class name without `ForAudioClassification`.
+# For each architecture of recipes: its module, and its class name without `ForAudioClassification`.
 _NETWORKS = {
     "crnn": ("modeling_crnn", "CRNN"),
     "se_resnet": ("modeling_resnet", "SEResNet"),
@@ -85,7 +85,7 @@ def _register_plugin(name: str, model: type[PreTrainedModel]) -> None:
     if not config_class.model_type or config_class.model_type in taken_types:
         raise ValueError(f"{config_class.__name__} needs a model_type of its own")
     file = Path(inspect.getfile(model))
-    # Both files would be published into the same folder.
+    # A model is published with both files in the same folder, so their names must differ.
     if Path(__file__).with_name(file.name).exists():
         raise ValueError(f"its file {file} needs another name than those in ser_hf/models")
     _register(model)

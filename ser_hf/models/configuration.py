@@ -1,7 +1,7 @@
 """Base configurations of the networks: sampling rate and acoustic front end.
 
-Every field is an option, see `ser_hf.models.options`, and the configuration checks its values by
-them.
+Every field is an option (see `ser_hf.models.options`); the configuration checks that its values are
+within the limits of these options.
 """
 
 import math
@@ -12,13 +12,13 @@ from transformers import PreTrainedConfig
 from .options import Items, Number, OddNumber, Option, WholeNumber, options_of
 
 # Keys that this package adds to the configuration of any model, beside its weights.
-# {dimension: [lowest, highest] rating}: which ratings the predictions 0 and 1 stand for.
+# {dimension: [lowest, highest] rating}: the ratings that the predictions 0 and 1 stand for.
 RANGES_KEY = "target_ranges"
 # Not `temperature`, a setting of text generation that transformers refuses to save.
 TEMPERATURE_KEY = "calibration_temperature"
 
-# The largest values are far beyond any use; what several of them take together is checked against
-# the memory.
+# The upper limits are far beyond any use. Another check compares the memory that a network needs
+# with the memory that there is.
 Count = Annotated[int, WholeNumber(1, 65_536)]
 CountOrZero = Annotated[int, WholeNumber(0, 1000)]
 Counts = Annotated[list[int], Items(WholeNumber(1, 65_536))]
@@ -65,14 +65,14 @@ class WaveformConfig(PreTrainedConfig):
 
     def _check(self, option: Option) -> None:
         value = getattr(self, option.name)
-        if isinstance(value, tuple):  # as defaults are written; JSON has lists only
+        if isinstance(value, tuple):  # defaults are tuples; JSON has lists only
             value = list(value)
             setattr(self, option.name, value)
         if not option.allows(value):
             raise ValueError(f"{option.name}: expected {option.expected}, got {value!r}")
 
     def _check_blocks(self) -> None:
-        # Of the class: a configuration file may have a key of this name.
+        # Use the attribute of the class: a configuration file may have a key with this name.
         per_block = type(self).per_block
         lengths = {len(getattr(self, name)) for name in per_block}
         if len(lengths) > 1:
@@ -86,7 +86,7 @@ class WaveformConfig(PreTrainedConfig):
 
         Args:
             name: the option to change.
-            samples: of the waveform that one pooled frame covers.
+            samples: the number of samples that one pooled frame covers.
         """
         if samples > LONGEST_NEED * self.sampling_rate:
             seconds = f"{samples / self.sampling_rate:,.0f} s"
@@ -153,7 +153,7 @@ class FrameConfig(WaveformConfig):
     def min_frames(self) -> int:
         """The fewest frames that the network can take.
 
-        Shorter clips are padded with zeros, which count as real.
+        Shorter clips are padded with zeros, which the mask counts as real frames.
         """
         return math.prod(getattr(self, "time_pooling", ()))
 
@@ -189,7 +189,7 @@ class FrameConfig(WaveformConfig):
             )
 
     def _pooling_option(self) -> str:
-        """The option that says how many frames are pooled to one."""
+        """The name of the option for the number of frames that are pooled to one."""
         for name in ("time_pooling", "pooling_factors", "channels"):
             if hasattr(self, name):
                 return name
@@ -241,7 +241,7 @@ class AcousticConfig(FrameConfig):
 
     @property
     def bands(self) -> int:
-        """Features a frame, without derivatives."""
+        """The number of features per frame, without derivatives."""
         return self.n_mfcc if self.features == "mfcc" else self.n_mels
 
     def __post_init__(self, **kwargs):

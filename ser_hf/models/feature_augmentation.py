@@ -21,8 +21,8 @@ def spec_augment(
         features: (batch, frames, planes, bands), normalized.
         mask: (batch, frames) bool, true for real frames.
         time_masks, time_width: number of stripes of frames, and their largest width in frames.
-        band_masks, band_width: the same of bands. A stripe covers at most half of the real frames
-            or bands.
+        band_masks, band_width: the same for stripes of bands. A stripe covers at most half of the
+            real frames or bands.
     """
     real_frames = mask.sum(dim=1)
     real_bands = torch.full_like(real_frames, features.shape[3])
@@ -38,8 +38,8 @@ def spec_augment(
 def _random_stripe(size: int, real_sizes: torch.Tensor, widest: int) -> torch.Tensor:
     """Draw a stripe of `size` positions for each clip: bool (batch, size), true inside it.
 
-    It lies within the first `real_sizes` (batch,) positions, covers at most half of them, and is at
-    most `widest` wide.
+    The stripe lies within the first `real_sizes` (batch,) positions, covers at most half of these
+    positions, and is at most `widest` positions wide.
     """
     batch = len(real_sizes)
     device = real_sizes.device
@@ -97,7 +97,8 @@ def stretch_time(
     lengths = mask.sum(dim=1, keepdim=True)
     factor = _random_factors(len(features), most, features.device)
     stretched = (lengths * factor).round().long().clamp(min=min_frames)
-    # A bound, not the longest clip's frames: reading that value would make a GPU wait.
+    # This is a bound for the frames of the longest clip. Reading their true number would make the
+    # CPU wait for a GPU.
     most_frames = max(min_frames, math.ceil(features.shape[1] * (1 + most)))
     frame = torch.arange(most_frames, device=features.device)[None]
     position = torch.minimum(frame * (lengths / stretched), (lengths - 1).float())
@@ -120,10 +121,10 @@ def mix_style(
     Returns:
         (batch, frames, size), zero in the padding.
     """
-    real = mask[:, :, None].to(features.dtype)
-    count = real.sum(dim=1, keepdim=True)
+    frame_mask = mask[:, :, None].to(features.dtype)
+    count = frame_mask.sum(dim=1, keepdim=True)
     mean = features.sum(dim=1, keepdim=True) / count
-    centered = (features - mean) * real
+    centered = (features - mean) * frame_mask
     deviation = (centered.square().sum(dim=1, keepdim=True) / count + 1e-5).sqrt()
     other = torch.randperm(len(features), device=features.device)
     concentration = torch.full((len(features), 1, 1), alpha, device=features.device)
@@ -131,7 +132,7 @@ def mix_style(
     kept = torch.where(torch.rand_like(kept) < share, kept, torch.ones_like(kept))
     new_mean = kept * mean + (1 - kept) * mean[other]
     new_deviation = kept * deviation + (1 - kept) * deviation[other]
-    return (centered / deviation * new_deviation + new_mean) * real
+    return (centered / deviation * new_deviation + new_mean) * frame_mask
 
 
 def interpolate_frames(
@@ -141,7 +142,7 @@ def interpolate_frames(
 
     Args:
         features: (batch, frames, size).
-        position: (batch, positions), in frames, with fractions.
+        position: (batch, positions), the positions in frames, with fractions.
         last: (batch, 1), the number of each clip's last frame.
 
     Returns:

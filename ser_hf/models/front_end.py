@@ -9,7 +9,7 @@ from .configuration import FrameConfig
 from .feature_augmentation import interpolate_frames, mix_style, spec_augment, stretch_time
 from .spectra import LogMel, Mfcc, at_speed
 
-# Mean and deviation of log-mel values that are typical of recorded speech, for
+# The mean and deviation of log-mel values in typical recordings of speech, for
 # `normalization="fixed"`.
 SPEECH_LOG_MEL = (-12.0, 5.0)
 STATISTICS = ("mean", "std", "min", "max")
@@ -24,9 +24,9 @@ class FrontEnd(nn.Module):
     Args:
         config: the options.
         statistics: names from `STATISTICS`. With them a clip becomes a single frame of statistics,
-            which are standardized by those of the training clips.
-        features: makes the module that computes features, from the configuration and the fewest
-            frames of a clip; by default `LogMel` or `Mfcc`, as configured.
+            which are standardized by the mean and deviation over the training clips.
+        features: a function that makes the module for the features, from the configuration and the
+            fewest frames of a clip; by default it makes `LogMel` or `Mfcc`, as configured.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class FrontEnd(nn.Module):
         super().__init__()
         self.config = config
         self.resizes = config.frames is not None and config.frame_fit == "resize"
-        # A clip that is resized may have any length before.
+        # A clip that will be resized may have any length.
         self.min_frames = 1 if self.resizes else config.min_frames
         if features is None:
             features = {"log_mel": LogMel, "mfcc": Mfcc}[config.features]
@@ -64,7 +64,8 @@ class FrontEnd(nn.Module):
         Args:
             waveform: (batch, samples), zero beyond each clip.
             lengths: (batch,) samples of each clip.
-            speed: position in the configuration's `test_speeds`; None for the clip as it is.
+            speed: the position of a speed in `test_speeds` of the configuration; None for the
+                original speed.
 
         Returns:
             Features (batch, frames, size), zero in the padding, and a mask (batch, frames) bool,
@@ -74,7 +75,7 @@ class FrontEnd(nn.Module):
         if speed is None:
             features, mask = self.features(waveform, lengths)
         else:
-            # The frames of a speed are longer, and so have larger sums.
+            # The frames of a higher speed are longer, so their sums are larger.
             features, mask = self.at_speeds[speed](waveform / config.test_speeds[speed], lengths)
         if self.training and config.time_stretch:
             features, mask = stretch_time(features, mask, config.time_stretch, self.min_frames)
@@ -145,8 +146,8 @@ class FeatureNorm(nn.Module):
     """Normalization of the numbers of frames.
 
     With ``"corpus"`` and ``"corpus_level"`` the buffers `mean` and `deviation` (size,) of the
-    training clips are saved with the weights. While `observing`, real frames are summed and passed
-    on unchanged; `settle` then computes both buffers.
+    training clips are saved with the weights. While `observing` is true, real frames are summed and
+    returned unchanged; `settle` then computes both buffers.
 
     Args:
         kind: `FrameConfig.normalization`.
@@ -162,12 +163,12 @@ class FeatureNorm(nn.Module):
             self.register_buffer("mean", torch.zeros(size))
             self.register_buffer("deviation", torch.ones(size))
         self.observing = False
-        # Counts, sums and sums of squares of the observed numbers: (3, size).
+        # The count, the sum and the sum of squares of each observed feature: (3, size).
         self._sums: torch.Tensor | float = 0.0
 
     @property
     def counts(self) -> bool:
-        """Whether it normalizes by statistics of the training clips."""
+        """Whether this layer normalizes by statistics of the training clips."""
         return self.kind in ("corpus", "corpus_level")
 
     def forward(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -186,8 +187,8 @@ class FeatureNorm(nn.Module):
 
     @torch.no_grad()
     def _observe(self, features: torch.Tensor, mask: torch.Tensor) -> None:
-        real = features[mask].cpu().double()  # an Apple GPU has no float64
-        powers = torch.stack([torch.ones_like(real), real, real.square()])
+        real_frames = features[mask].cpu().double()  # an Apple GPU has no float64
+        powers = torch.stack([torch.ones_like(real_frames), real_frames, real_frames.square()])
         self._sums = self._sums + powers.sum(dim=1)
 
     @torch.no_grad()
@@ -199,8 +200,8 @@ class FeatureNorm(nn.Module):
         count, total, squares = self._sums
         mean = total / count
         variance = squares / count - mean.square()
-        # What is constant in training is not scaled: divided by next to nothing, it would outweigh
-        # the rest later.
+        # A feature that is constant in training is not scaled. Divided by a deviation near zero, it
+        # would outweigh all other features later.
         constant = variance <= 1e-10 * (1 + mean.square())
         self.mean.copy_(mean)
         self.deviation.copy_(torch.where(constant, 1.0, variance.clamp(min=0).sqrt()))
@@ -219,17 +220,19 @@ def _standardize(planes: torch.Tensor, mask: torch.Tensor, bands_apart: bool) ->
     Returns:
         (batch, frames, planes, bands).
     """
-    real = mask[:, :, None, None].to(planes.dtype)
-    count = real.sum(dim=1, keepdim=True)
+    frame_mask = mask[:, :, None, None].to(planes.dtype)
+    count = frame_mask.sum(dim=1, keepdim=True)
 
     def mean(values: torch.Tensor) -> torch.Tensor:
-        # Band by band, then over frames: runtimes that add one by one lose digits in long sums.
+        # Average over bands, then over frames: runtimes that add one number after another lose
+        # digits in long sums.
         values = values if bands_apart else values.mean(dim=3, keepdim=True)
         return values.sum(dim=1, keepdim=True) / count
 
-    centered = (planes - mean(planes * real)) * real
-    # A second time: otherwise digital silence becomes the rounding error of its mean.
-    centered = (centered - mean(centered)) * real
+    centered = (planes - mean(planes * frame_mask)) * frame_mask
+    # Subtract the mean a second time: otherwise digital silence becomes the rounding error of its
+    # mean.
+    centered = (centered - mean(centered)) * frame_mask
     return centered * torch.rsqrt(mean(centered.square()) + 1e-5)
 
 
@@ -267,24 +270,24 @@ def frame_statistics(
     Args:
         features: (batch, frames, size).
         mask: (batch, frames) bool, true for real frames.
-        names: which statistics (`STATISTICS`), in this order.
+        names: the names of the statistics (`STATISTICS`), in the order of the result.
 
     Returns:
         Statistics (batch, 1, len(names) * size), and a mask (batch, 1) that is true.
     """
-    real = mask[:, :, None]
+    frame_mask = mask[:, :, None]
     count = mask.sum(dim=1, keepdim=True).to(features.dtype)
-    mean = (features * real).sum(dim=1) / count
-    variance = ((features - mean[:, None]) * real).square().sum(dim=1) / count
-    # Rounding alone makes a variance of about 1e-14 of the square.
+    mean = (features * frame_mask).sum(dim=1) / count
+    variance = ((features - mean[:, None]) * frame_mask).square().sum(dim=1) / count
+    # Rounding errors alone make a variance of about 1e-14 times the square of the mean.
     varying = variance > 1e-10 * mean.square() + 1e-20
     # The inner `where` keeps the infinite derivative of sqrt at 0 out of the gradient.
     deviation = torch.where(varying, torch.where(varying, variance, 1.0).sqrt(), 0.0)
     statistics = {
         "mean": mean,
         "std": deviation,
-        "min": features.masked_fill(~real, float("inf")).amin(dim=1),
-        "max": features.masked_fill(~real, float("-inf")).amax(dim=1),
+        "min": features.masked_fill(~frame_mask, float("inf")).amin(dim=1),
+        "max": features.masked_fill(~frame_mask, float("-inf")).amax(dim=1),
     }
     vectors = torch.cat([statistics[name] for name in names], dim=1)
     return vectors[:, None], torch.ones_like(mask[:, :1])

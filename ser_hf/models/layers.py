@@ -23,7 +23,7 @@ def as_picture(features: torch.Tensor, planes: int) -> torch.Tensor:
 def pooled_mask(mask: torch.Tensor, pool: int) -> torch.Tensor:
     """Pool a mask over time: (batch, frames) -> (batch, frames // pool).
 
-    A pooled frame is real where its whole window is.
+    A pooled frame is real if all frames of its window are real.
     """
     return mask[:, pool - 1 :: pool]
 
@@ -45,17 +45,17 @@ class _MaskedBatchNorm(nn.modules.batchnorm._BatchNorm):
         Returns:
             The shape of `features`, zero in the padding.
         """
-        real = mask[:, None] if features.dim() == 3 else mask[:, None, :, None]
+        frame_mask = mask[:, None] if features.dim() == 3 else mask[:, None, :, None]
         if not self.training:
-            return super().forward(features) * real.to(features.dtype)
-        # Here shapes and branches must not depend on the mask: an accelerator would wait for it in
-        # every layer, and a compiled graph would break.
+            return super().forward(features) * frame_mask.to(features.dtype)
+        # Here shapes and branches must not depend on the values of the mask: the CPU would wait for
+        # the accelerator in every layer, and a compiled graph would break.
         if features.device.type != "cpu" or torch.compiler.is_compiling():
-            return _normalize_by_moments(self, features, real)
+            return _normalize_by_moments(self, features, frame_mask)
         if mask.all() and mask.numel() > 1:
             return super().forward(features)
-        # With contiguous frames it is a plain copy to select the real ones, and torch's fused
-        # kernel applies.
+        # If frames are contiguous, a plain copy selects the real frames, and torch can use its
+        # fused kernel.
         frames = features.movedim(1, -1).contiguous()
         normed = _normalize_selected(self, frames.flatten(0, 1), mask)
         return normed.view(frames.shape).movedim(-1, 1)
@@ -74,14 +74,14 @@ def _normalize_selected(
 ) -> torch.Tensor:
     """Normalize frames in training: (batch * frames, ..., channels) -> the same shape.
 
-    Statistics are those of the real frames of `mask` (batch, frames).
+    The statistics are those of the real frames, which `mask` (batch, frames) selects.
     """
     rows = mask.flatten().nonzero().squeeze(1)
-    real = frames.index_select(0, rows)
-    several = real[..., 0].numel() > 1
+    real_frames = frames.index_select(0, rows)
+    several = real_frames[..., 0].numel() > 1
     norm.num_batches_tracked += several
     normed = nn.functional.batch_norm(
-        real.flatten(0, -2),
+        real_frames.flatten(0, -2),
         norm.running_mean,
         norm.running_var,
         norm.weight,
@@ -89,7 +89,7 @@ def _normalize_selected(
         training=several,
         momentum=norm.momentum,
         eps=norm.eps,
-    ).view_as(real)
+    ).view_as(real_frames)
     return torch.zeros_like(frames, dtype=normed.dtype).index_copy(0, rows, normed)
 
 
@@ -111,8 +111,8 @@ def _normalize_by_moments(
     dtype = torch.promote_types(features.dtype, torch.float32)
     values = features.to(dtype)
     count = (mask.sum() * math.prod(features.shape[3:])).to(dtype)
-    # Not multiplied by the mask: padding that overflowed in half precision would make zero times
-    # infinity. Nor `masked_fill`, which does not keep channels last in memory.
+    # `where` is used for two reasons. A product with the mask would be zero times infinity where
+    # the padding overflowed in half precision. `masked_fill` does not keep channels last in memory.
     mean = torch.where(mask, values, 0).sum(axes) / count.clamp(min=1)
     deviation = torch.where(mask, values - mean.view(shape), 0)
     squares = deviation.square().sum(axes)
@@ -139,7 +139,7 @@ def _normalize_by_moments(
 def _update_running(
     running: torch.Tensor, new: torch.Tensor, momentum: float, several: torch.Tensor
 ) -> None:
-    """Move a running statistic (channels,) towards a new one, if the batch has several values."""
+    """Move a running statistic (channels,) towards a new value, if the batch has several values."""
     moved = momentum * new + (1 - momentum) * running
     running.copy_(torch.where(several, moved, running))
 
@@ -224,7 +224,7 @@ class ConvBlock1d(nn.Module):
         `Conv1d` would copy to another layout in both passes.
         """
         kernel_size = self.conv.kernel_size[0]
-        # An even kernel needs one frame less after a clip than before it.
+        # An even kernel needs one frame less after the clip than before the clip.
         padded = nn.functional.pad(features, (kernel_size // 2, (kernel_size - 1) // 2))
         picture = nn.functional.conv2d(
             padded.unsqueeze(2).to(memory_format=torch.channels_last),
@@ -238,8 +238,8 @@ class BiLSTM(nn.Module):
     """A bidirectional LSTM whose backward direction starts at the last real frame of each clip.
 
     Hochreiter and Schmidhuber 1997, Neural Computation 9; Graves and Schmidhuber 2005, Neural
-    Networks 18. It uses packed sequences. On a CPU, where these are slow, it runs a plain LSTM per
-    direction on reversed clips.
+    Networks 18. The layer uses packed sequences. On a CPU, where packed sequences are slow, it
+    runs a plain LSTM for each direction, the backward one on reversed clips.
     """
 
     def __init__(self, inputs: int, hidden: int, layers: int, dropout: float):
@@ -296,13 +296,13 @@ class BiLSTM(nn.Module):
     def _one_way(self, sequence: torch.Tensor, suffix: str) -> torch.Tensor:
         """Run a layer in one direction: (batch, frames, inputs) -> (batch, frames, hidden).
 
-        `suffix` ends the names of the weights of that layer and direction.
+        The names of the weights of that layer and direction end in `suffix`.
         """
         parts = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         weights = [getattr(self.lstm, part + suffix) for part in parts]
         state = sequence.new_zeros(1, sequence.shape[0], self.lstm.hidden_size)
-        # torch.lstm takes no keywords here: they are has_biases, num_layers, dropout, train,
-        # bidirectional and batch_first.
+        # torch.lstm takes no keywords here. The positional arguments are has_biases, num_layers,
+        # dropout, train, bidirectional and batch_first.
         states, _, _ = torch.lstm(
             sequence, (state, state), weights, True, 1, 0.0, self.training, False, True
         )
@@ -447,21 +447,21 @@ class Pooling(nn.Module):
         return torch.cat([mean, torch.sqrt(variance + 1e-7)], dim=1)
 
     def _weights(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """The weight of each frame, (batch, frames, 1) or (batch, frames, size), 0 for padding."""
-        real = mask[:, :, None]
+        """Compute the weight of each frame: (batch, frames, 1 or size), 0 for padding."""
+        frame_mask = mask[:, :, None]
         if self.kind in ("attention", "attentive_stats"):
-            return self.score(sequence).masked_fill(~real, float("-inf")).softmax(dim=1)
-        real = real.to(sequence.dtype)
-        return real / real.sum(dim=1, keepdim=True)
+            return self.score(sequence).masked_fill(~frame_mask, float("-inf")).softmax(dim=1)
+        frame_mask = frame_mask.to(sequence.dtype)
+        return frame_mask / frame_mask.sum(dim=1, keepdim=True)
 
 
 def _maximum(sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """The largest numbers of the real frames: (batch, frames, size) -> (batch, size)."""
+    """Compute the maximum over the real frames: (batch, frames, size) -> (batch, size)."""
     return sequence.masked_fill(~mask[:, :, None], float("-inf")).amax(dim=1)
 
 
 def _last_states(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """The last states of both directions of an LSTM: (batch, frames, size) -> (batch, size).
+    """Take the last states of both directions: (batch, frames, size) -> (batch, size).
 
     The backward direction ends at the first frame.
     """
@@ -474,10 +474,11 @@ def _last_states(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def loss_of(config: PreTrainedConfig, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The mean loss of a batch, a scalar, by the configuration's `problem_type`.
+    """Compute the mean loss of a batch, a scalar.
 
     Args:
-        config: `problem_type` ``"regression"`` takes the squared error, any other cross entropy.
+        config: for `problem_type` ``"regression"`` the loss is the squared error, for any other
+            type it is cross entropy.
         logits: (batch, classes), or (batch, dimensions).
         labels: class ids (batch,), or values (batch, dimensions).
     """
@@ -487,7 +488,7 @@ def loss_of(config: PreTrainedConfig, logits: torch.Tensor, labels: torch.Tensor
 
 
 def fixed(values: torch.Tensor) -> nn.Parameter:
-    """A parameter that takes no gradient."""
+    """Make a parameter that takes no gradient."""
     return nn.Parameter(values, requires_grad=False)
 
 
@@ -495,8 +496,8 @@ class Calibration(nn.Module):
     """Maps decision values of support vector machines to logits of calibrated probabilities.
 
     Platt scaling (Platt 1999) as in scikit-learn's `CalibratedClassifierCV`: sigmoids, divided by
-    their sum, which the softmax of the logits gives. There is one machine per class against the
-    rest, and of two classes one in all.
+    their sum. The softmax of the logits is equal to these probabilities. There is one machine for
+    each class, which separates it from the rest; for two classes there is a single machine.
     """
 
     def __init__(self, classes: int):
@@ -506,7 +507,7 @@ class Calibration(nn.Module):
         self.offset = fixed(torch.zeros(machines))
 
     def forward(self, decisions: torch.Tensor) -> torch.Tensor:
-        """(batch, machines) -> (batch, classes)."""
+        """Calibrate decision values: (batch, machines) -> logits (batch, classes)."""
         logits = self.slope * decisions + self.offset
         if logits.shape[1] == 1:
             return torch.cat([torch.zeros_like(logits), logits], dim=1)

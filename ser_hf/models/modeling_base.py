@@ -51,8 +51,8 @@ class AcousticClassifier(PreTrainedModel):
         Args:
             input_values: (batch, samples) float32 at the configuration's sampling rate, full scale
                 at 1.
-            attention_mask: (batch, samples), 1 for the clip and 0 for the padding after it; all
-                real when absent.
+            attention_mask: (batch, samples), 1 for the clip and 0 for the padding after it; if
+                absent, all samples belong to the clip.
             labels: (batch,) class ids, or (batch, dimensions) targets.
 
         Returns:
@@ -70,9 +70,10 @@ class AcousticClassifier(PreTrainedModel):
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
     def _embed_waveform(self, waveform: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """(batch, samples), lengths (batch,) -> (batch, embedding).
+        """Embed waveforms: (batch, samples), lengths (batch,) -> (batch, embedding).
 
-        Outside training it is the mean over the configuration's `test_speeds`, if it has any.
+        Outside training the embedding is the mean over `test_speeds` of the configuration, if there
+        are any.
         """
         speeds = getattr(self.config, "test_speeds", ())
         if self.training or len(speeds) == 0:
@@ -87,7 +88,7 @@ class AcousticClassifier(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Initialize by kind of layer: the library's default (normal, 0.02) shrinks activations."""
+        """Initialize a layer by its kind: the default of transformers would shrink activations."""
         if isinstance(module, DerivedBuffers):
             module.reset()
         elif isinstance(module, nn.LSTM):

@@ -104,7 +104,7 @@ class CNN1dConfig(WaveformConfig):
 class Waveform(nn.Module):
     """A front end whose frames are samples.
 
-    A clip below `min_frames` samples gets zeros, which count as real.
+    A clip shorter than `min_frames` samples is padded with zeros, which the mask counts as real.
     """
 
     FLOOR = 1e-8  # mean square of silence: -80 dB of full scale
@@ -132,8 +132,8 @@ class Waveform(nn.Module):
             if self.kind == "clip":
                 power = waveform.square().sum(dim=1, keepdim=True) / lengths[:, None].clamp(min=1)
                 waveform = waveform * torch.rsqrt(power.clamp(min=self.FLOOR))
-            # Also a batch that is long enough: its length would become fixed in an exported
-            # network otherwise.
+            # A batch that is long enough is padded too: a condition would fix the length of the
+            # batch in an exported network.
             waveform = nn.functional.pad(waveform, (0, self.min_frames))
             sample = torch.arange(waveform.shape[1], device=waveform.device)
             return waveform[:, :, None], sample < lengths[:, None].clamp(min=self.min_frames)

@@ -43,7 +43,7 @@ LOUD_FROM = 0.01
 # A shorter period wins over a longer one unless its peak is lower than this share of the highest:
 # every multiple of the period has a peak as well.
 _FIRST_PEAK = 0.9
-_ZERO = 1e-10  # samples above minus this count as positive, as in librosa
+_ZERO = 1e-10  # samples above -1e-10 count as positive, as in librosa
 _TINY = torch.finfo(torch.float32).tiny
 
 
@@ -131,8 +131,8 @@ class FrameDescriptors(DerivedBuffers):
     """The descriptors that a configuration lists, in that order, of every frame.
 
     Zero crossings, root mean square and the spectral ones equal librosa's `feature.*` functions;
-    mean and deviation of the amplitude are from Sahu 2019 (arXiv:1904.06022). The spectral ones see
-    a frame through a Hann window, the others as it is.
+    mean and deviation of the amplitude are from Sahu 2019 (arXiv:1904.06022). Spectral
+    descriptors are computed from windowed frames (Hann), the others from plain frames.
 
     Pitch is the first high peak of a normalized autocorrelation (McLeod and Wyvill 2005, "A smarter
     way to find pitch", ICMC). A frame is voiced if that peak reaches `VOICED_FROM`, and its level
@@ -193,11 +193,13 @@ class FrameDescriptors(DerivedBuffers):
         """Crossings per sample of padded clips: (batch, samples) -> (batch, frames)."""
         negative = waveform < -_ZERO
         crossing = nn.functional.pad((negative[:, 1:] != negative[:, :-1]).float(), (1, 0))
-        # A crossing is one between two samples of the clip, not one into the zeros around it.
+        # Only crossings between two samples of the clip count, not those between the clip and the
+        # zeros around it.
         start = self.config.n_fft // 2 if self.config.center else 0
         positions = torch.arange(waveform.shape[1], device=waveform.device)
         inside = (positions > start) & (positions < start + lengths[:, None])
-        # The crossing at a frame's first sample is with the sample before the frame.
+        # The crossing at the first sample of a frame involves the sample before the frame, so it is
+        # left out.
         return self.short_time.cut(crossing * inside)[:, :, 1:].sum(dim=2) / self.config.n_fft
 
     def _spectral_shape(self, magnitude: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -224,7 +226,7 @@ class FrameDescriptors(DerivedBuffers):
         rate = self.config.sampling_rate
         shortest = math.floor(rate / self.config.pitch_max)
         longest = math.ceil(rate / self.config.pitch_min)
-        # A further lag on either side, so that every lag has neighbors.
+        # One more lag is computed on each side, so that every lag has two neighbors.
         similarity = _normalized_autocorrelation(frames, shortest - 1, longest + 1)
         before = similarity[:, :, :-2]
         center = similarity[:, :, 1:-1]
@@ -252,12 +254,12 @@ def _autocorrelation(frames: torch.Tensor, lags: int) -> torch.Tensor:
     (batch, frames, samples) -> (batch, frames, lags).
     """
     length = frames.shape[2]
-    # Zeros enough that no product wraps around, and a power of two.
+    # The size has enough zeros that no product wraps around, and is a power of two.
     size = 1 << math.ceil(math.log2(length + lags - 1))
     spectrum = torch.fft.rfft(frames, n=size)
     power = spectrum.real.square() + spectrum.imag.square()
-    # The power spectrum is real and even, so its inverse transform is its transform but for a
-    # factor.
+    # The power spectrum is real and even, so its inverse transform equals its transform, except for
+    # a factor.
     both_sides = torch.cat([power, power[:, :, 1:-1].flip(2)], dim=2)
     return torch.fft.rfft(both_sides).real[:, :, :lags] / size
 
@@ -265,15 +267,15 @@ def _autocorrelation(frames: torch.Tensor, lags: int) -> torch.Tensor:
 def _normalized_autocorrelation(frames: torch.Tensor, first: int, last: int) -> torch.Tensor:
     """Autocorrelation at the lags from `first` to `last`, normalized to numbers from -1 to 1.
 
-    It is divided by the mean energy of the two stretches of the frame that are multiplied.
+    Each product of two stretches of the frame is divided by the mean energy of both stretches.
     (batch, frames, samples) -> (batch, frames, last - first + 1).
     """
     size = frames.shape[2]
     # Energy of the first n samples of a frame, for n = 1 to size.
     energy = frames.square().cumsum(dim=2)
     total = energy[:, :, -1:]
-    # With two periods in a frame the stretches cover it, so the sum of their energies is no less
-    # than the frame's.
+    # A frame holds at least two periods, so both stretches together cover the frame, and the sum of
+    # their energies is at least the energy of the frame.
     head = energy[:, :, size - 1 - last : size - first].flip(2)
     tail = total - energy[:, :, first - 1 : last]
     products = _autocorrelation(frames, last + 1)[:, :, first:]

@@ -29,7 +29,7 @@ class FunctionalsSvmConfig(FunctionalsLinearConfig):
 
 
 class Standardized(nn.Module):
-    """A front end for functionals: standardizes them by those of the training clips."""
+    """A front end that standardizes functionals by their statistics over the training clips."""
 
     def __init__(self, config: FunctionalsLinearConfig):
         super().__init__()
@@ -46,10 +46,10 @@ class Standardized(nn.Module):
             lengths: not used.
 
         Returns:
-            (batch, 1, size), a single frame of each clip, and a mask (batch, 1) that is true.
+            (batch, 1, size), a single frame for each clip, and a mask (batch, 1) that is true.
 
         Raises:
-            ValueError: a vector has another size, as a waveform has.
+            ValueError: the vectors have another size; for example, they are waveforms.
         """
         if vectors.shape[1] != self.size:
             raise ValueError(

@@ -29,8 +29,8 @@ class MfccConfig(AcousticConfig):
     n_mels: Bands = 128
     f_min: float = 0.0
     compression: Literal["log", "db"] = "db"
-    # Statistics are of unchanged values; a SpecAugment stripe of zeros would be a value like any
-    # other.
+    # Statistics are computed from values that were not normalized. A SpecAugment stripe of zeros
+    # would count as values like any other.
     normalization: Annotated[
         Literal["none"], "this network computes statistics of unchanged values"
     ] = "none"
@@ -56,7 +56,7 @@ class MfccClassifier(AcousticClassifier):
         self.post_init()
 
     def _front_end(self, config: MfccConfig) -> nn.Module:
-        """Make the front end, whose `size` is that of the vectors."""
+        """Make the front end, whose `size` is the size of the vectors."""
         return FrontEnd(config, statistics=config.statistics)
 
     def _classifier(self, size: int, config: MfccConfig) -> nn.Module:
@@ -69,15 +69,15 @@ class MfccClassifier(AcousticClassifier):
 
 
 class FittedClassifier(MfccClassifier):
-    """A network that only scikit-learn fits: its numbers take no gradient and stay float32."""
+    """A network that only scikit-learn fits: its parameters take no gradient and stay float32."""
 
     _keep_in_fp32_modules_strict = ("front_end", "classifier")
 
     @classmethod
     def from_pretrained(cls, *args, **kwargs):
-        """Load a network as transformers does, and let its numbers take no gradient."""
+        """Load a network as transformers does, and switch the gradients of its parameters off."""
         loaded = super().from_pretrained(*args, **kwargs)
-        # With `output_loading_info` it is a pair.
+        # With `output_loading_info` the result is a pair.
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         # Loading makes every parameter trainable.
         model.requires_grad_(False)
@@ -129,7 +129,7 @@ class MfccSvmForAudioClassification(FittedClassifier):
 
 
 class MfccRbfSvmConfig(MfccConfig):
-    """`MfccConfig`, and `support_vectors`, their number, which the fit sets."""
+    """`MfccConfig` with `support_vectors`, the number of support vectors, which the fit sets."""
 
     model_type = "ser_mfcc_rbf_svm"
 
@@ -151,9 +151,9 @@ class MfccRbfSvmForAudioClassification(FittedClassifier):
 
 
 class MfccForestConfig(MfccConfig):
-    """`MfccConfig`, and the shape of the forest, which the fit sets.
+    """`MfccConfig` with the shape of the forest, which the fit sets.
 
-    It is the number of `trees`, of `nodes` of all trees, and the largest `depth`.
+    The shape is the number of `trees`, the number of `nodes` of all trees, and the largest `depth`.
     """
 
     model_type = "ser_mfcc_forest"
@@ -165,7 +165,7 @@ class MfccForestConfig(MfccConfig):
 
 
 class Forest(nn.Module):
-    """Decision trees, whose mean distribution of classes becomes logits.
+    """Decision trees; the logits are the logarithm of their mean class distribution.
 
     Breiman 2001, "Random forests", Machine Learning 45.
 

@@ -23,7 +23,7 @@ from .options import Items, OddNumber, WholeNumber
 class ParallelConfig(ConvolutionConfig):
     """The options of convolutional branches beside a branch for the sequence of frames.
 
-    The convolutional branches are alike but for the sizes of their kernels.
+    The convolutional branches differ only in the sizes of their kernels.
     """
 
     kernel_sizes: Annotated[
@@ -113,7 +113,7 @@ class ParallelClassifier(AcousticClassifier):
     def _pooled_frames(
         self, features: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The frames of the sequence branch, and their mask (batch, fewer frames)."""
+        """Compute the frames of the sequence branch, and their mask (batch, fewer frames)."""
         frame_mask = pooled_mask(mask, self.frame_pool.kernel_size[0])
         picture = self.frame_pool(as_picture(features, self.front_end.planes))
         frames = picture.transpose(1, 2).flatten(2)
@@ -155,7 +155,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(batch, frames, size), mask (batch, frames) -> (batch, frames, size)."""
-        # Each (batch, heads, frames, size / heads).
+        # Each of them has the shape (batch, heads, frames, size / heads).
         queries, keys, values = (
             part.unflatten(2, (self.heads, -1)).transpose(1, 2)
             for part in self.project(sequence).chunk(3, dim=2)
@@ -214,7 +214,7 @@ class Transformer(nn.Module):
 
 
 def positions(sequence: torch.Tensor) -> torch.Tensor:
-    """Sinusoids of the number of each frame (Vaswani et al. 2017, section 3.5).
+    """Encode the number of each frame by sinusoids (Vaswani et al. 2017, section 3.5).
 
     (batch, frames, size) -> (frames, size).
     """

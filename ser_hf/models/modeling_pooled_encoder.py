@@ -95,7 +95,7 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
         super().__init__(config)
         stock = config.encoder
         self.encoder = _encoder_class(stock)._from_config(stock) if encoder is None else encoder
-        # The Trainer counts it, and the feature extractor returns it.
+        # The Trainer counts this input, and the feature extractor returns it.
         self.main_input_name = self.encoder.main_input_name
         if config.weighted_layer_sum:
             self.layer_sum = LayerSum(stock.num_hidden_layers + 1)
@@ -130,12 +130,12 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
         Args:
             input_values: (batch, samples) waveforms, padded with zeros; a clip too short for one
                 frame of the encoder is followed by silence. For the audio spectrogram transformer
-                its (batch, frames, bands).
+                they are features (batch, frames, bands).
             input_features: (batch, frames, features) for wav2vec2-bert, (batch, bands, frames) for
                 Whisper.
             attention_mask: 1 for the clip and 0 for the padding after it: (batch, samples) for
-                waveforms, (batch, frames) for wav2vec2-bert, either of the two for Whisper. All
-                real when absent.
+                waveforms, (batch, frames) for wav2vec2-bert, either of the two for Whisper. If
+                absent, everything belongs to the clip.
             labels: (batch,) class ids, or (batch, dimensions) targets.
 
         Returns:
@@ -192,9 +192,9 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
     def _sum_layers(
         self, hidden_states: Sequence[torch.Tensor], frames: torch.Tensor
     ) -> torch.Tensor:
-        """The weighted sum of the states of all layers; `frames` is the encoder's output."""
+        """Sum the states of all layers with weights; `frames` is the encoder's output."""
         if self.config.encoder.model_type in ("sew", "sew-d"):
-            # Its layers run on squeezed frames, which it upsamples at the end.
+            # The layers of this encoder run on squeezed frames, which are upsampled at the end.
             summed = self.encoder.encoder.upsample(self.layer_sum(hidden_states))
             return nn.functional.pad(summed, (0, 0, 0, frames.shape[1] - summed.shape[1]))
         # The output differs from the last state by the encoder's final norm, if it has one.
@@ -203,14 +203,14 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
     def _frame_mask(
         self, frames: torch.Tensor, attention_mask: torch.Tensor | None
     ) -> torch.Tensor:
-        """Tell which of `frames` (batch, frames, size) are real: bool (batch, frames)."""
+        """Return the mask of real frames: (batch, frames, size) -> bool (batch, frames)."""
         count = frames.shape[1]
         kind = self.config.encoder.model_type
         if attention_mask is None or kind == "audio-spectrogram-transformer":
             return frames.new_ones(frames.shape[:2], dtype=torch.bool)
         if kind == "whisper":
-            # The mask is per sample or per frame of the extractor, as the extractor was called; a
-            # frame of the encoder is several of either.
+            # The mask has one entry for each sample, or for each frame of the extractor. A frame of
+            # the encoder covers several of these entries.
             step = attention_mask.shape[1] // count
             return attention_mask[:, ::step][:, :count].bool()
         if kind == "wav2vec2-bert":
@@ -229,7 +229,7 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
 
 
 def layerdrop_key(encoder: PreTrainedConfig) -> str | None:
-    """The configuration key by which training skips random layers; None if it skips none."""
+    """Return the configuration key for skipping random layers in training; None without one."""
     for key in ("encoder_layerdrop", "layerdrop"):
         if getattr(encoder, key, 0):
             return key
@@ -237,7 +237,10 @@ def layerdrop_key(encoder: PreTrainedConfig) -> str | None:
 
 
 def shortest_waveform(encoder: PreTrainedConfig) -> int | None:
-    """Samples that make one frame of the encoder's layers; None if it does not take waveforms."""
+    """Return the samples in the shortest waveform; None if the encoder takes no waveforms.
+
+    The shortest waveform makes one frame of the encoder's layers.
+    """
     if not hasattr(encoder, "conv_kernel"):
         return None
     samples = getattr(encoder, "squeeze_factor", 1)

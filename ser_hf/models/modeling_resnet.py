@@ -98,7 +98,8 @@ class ResNetClassifier(AcousticClassifier):
 class ResNetConfig(AcousticConfig):
     """The options of a residual network."""
 
-    # Corpora have few voices; band warping and the augmentations of each network make others.
+    # Corpora have few voices; band warping and the augmentations of each network imitate more
+    # voices.
     band_warp: Fraction = 0.1
 
     channels: Annotated[Counts, "filters of each stage"] = (24, 48, 96, 160)
@@ -171,11 +172,11 @@ class ResidualBlock(nn.Module):
         if self.stride > 1:
             mask = mask[:, ::2]  # a frame is real where the kernel is centered on a real frame
             identity = _halved(picture)
-        real = mask[:, None, :, None].to(picture.dtype)
-        change = nn.functional.silu(self.norm1(self.conv1(picture), mask)) * real
+        frame_mask = mask[:, None, :, None].to(picture.dtype)
+        change = nn.functional.silu(self.norm1(self.conv1(picture), mask)) * frame_mask
         change = self.attend(self.norm2(self.conv2(change), mask), mask)
         change = stochastic_depth(change, self.drop_path, self.training)
-        return nn.functional.silu(self.shortcut(identity) + change) * real, mask
+        return nn.functional.silu(self.shortcut(identity) + change) * frame_mask, mask
 
 
 def _halved(picture: torch.Tensor) -> torch.Tensor:
@@ -295,8 +296,9 @@ class SeparableBlock(nn.Module):
 
     def forward(self, picture: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(batch, channels, frames, bands), mask (batch, frames) -> the same shape."""
-        real = mask[:, None, :, None].to(picture.dtype)
-        change = nn.functional.silu(self.widen(self.norm(self.depthwise(picture), mask))) * real
+        frame_mask = mask[:, None, :, None].to(picture.dtype)
+        change = nn.functional.silu(self.widen(self.norm(self.depthwise(picture), mask)))
+        change = change * frame_mask
         change = self.out_norm(self.narrow(self.attend(change, mask)), mask)
         return picture + stochastic_depth(change, self.drop_path, self.training)
 

@@ -1,4 +1,4 @@
-"""Networks pretrained on other tasks, under a new head; and those of audio: BYOL-S and CNN14."""
+"""Networks that were pretrained on other tasks, with a new head; among them BYOL-S and CNN14."""
 
 from typing import Annotated, Literal
 
@@ -39,7 +39,8 @@ class TransferConfig(AcousticConfig):
 class TransferClassifier(AcousticClassifier):
     """A waveform classifier whose `encoder` has published weights.
 
-    They are all in the list `encoder.layers`, from the bottom up, so that layers can be frozen.
+    All these weights are in the list `encoder.layers`, from the lowest layer to the highest, so
+    that layers can be frozen.
     """
 
     def __init__(self, config: WaveformConfig, front_end: nn.Module, encoder: nn.Module):
@@ -58,7 +59,7 @@ class TransferClassifier(AcousticClassifier):
 
 
 class PooledTransferClassifier(TransferClassifier):
-    """A `TransferClassifier` whose encoder returns frames, of `encoder.size`, and their mask."""
+    """A `TransferClassifier` whose encoder returns frames of `encoder.size` numbers, and a mask."""
 
     def __init__(self, config: WaveformConfig, front_end: nn.Module, encoder: nn.Module):
         super().__init__(config, front_end, encoder)
@@ -76,10 +77,10 @@ class PooledTransferClassifier(TransferClassifier):
 class ClipNorm(nn.BatchNorm1d):
     """Batch normalization, without weights, of one vector per clip.
 
-    He et al. 2022 (arXiv:2111.06377) put it before the linear classifier of frozen features. A
+    He et al. 2022 (arXiv:2111.06377) use it before a linear classifier of frozen features. A
     feature that is (nearly) constant in training is divided by the share `LEAST` of the mean
-    deviation of all features, so that it does not outweigh them where a clip of another length
-    makes it differ.
+    deviation of all features. Otherwise this feature would outweigh the others as soon as a clip of
+    another length changes it.
     """
 
     LEAST = 0.1
@@ -137,7 +138,7 @@ class BYOLSConfig(PublishedAudioConfig):
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
-        if self.n_mels < self.min_frames:  # bands are halved as often as frames
+        if self.n_mels < self.min_frames:  # bands and frames are halved equally often
             raise ValueError(
                 f"n_mels: three blocks halve the bands, which takes 8 or more, got {self.n_mels}"
             )
@@ -157,7 +158,7 @@ class FrameLayer(nn.Module):
 
 
 class BYOLSEncoder(nn.Module):
-    """The encoder of BYOL-S: from frames of 10 ms to frames of 80 ms."""
+    """The encoder of BYOL-S, which turns frames of 10 ms into frames of 80 ms."""
 
     def __init__(self, planes: int, bands: int, config: BYOLSConfig):
         super().__init__()
@@ -186,7 +187,7 @@ class BYOLSEncoder(nn.Module):
         picture = as_picture(features, self.planes)
         for block in self.layers[:BYOLS_BLOCKS]:
             picture, mask = block(picture, mask)
-        # All channels of the lowest band first, as the published linear layer expects.
+        # The published linear layer expects all channels of the lowest band first.
         frames = picture.permute(0, 2, 3, 1).flatten(2)
         for layer in self.layers[BYOLS_BLOCKS:]:
             frames = layer(frames)
@@ -307,7 +308,7 @@ class ClipLayer(nn.Module):
 
 
 class CNN14Encoder(nn.Module):
-    """The encoder of CNN14: from the frames of a clip to one vector."""
+    """The encoder of CNN14, which turns the frames of a clip into one vector."""
 
     def __init__(self, planes: int, bands: int, config: CNN14Config):
         super().__init__()

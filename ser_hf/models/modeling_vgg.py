@@ -1,4 +1,4 @@
-"""VGG networks under a new head: VGGish, pretrained on audio, and VGG16, pretrained on images."""
+"""VGG networks with a new head: VGGish, pretrained on audio, and VGG16, pretrained on images."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -65,10 +65,10 @@ def _stages(inputs: int, channels: Sequence[int], depths: Sequence[int]) -> list
     return stages
 
 
-# Front end as published beside the model (tensorflow/models, research/audioset/vggish).
+# The front end that is published beside the model (tensorflow/models, research/audioset/vggish).
 RATE = 16000  # Hz
 N_FFT = 512
-FRAMES = 96  # of an example
+FRAMES = 96  # frames of an example
 BANDS = 64
 VGGISH_DEPTHS = (1, 1, 2, 2)  # convolutions of each stage
 
@@ -155,7 +155,7 @@ class VGGishFrontEnd(DerivedBuffers):
 
         Returns:
             Examples (batch, examples, FRAMES * BANDS), zero in the padding, and a mask (batch,
-            examples) bool, true for real ones.
+            examples) bool, true for real examples.
         """
         with torch.autocast(waveform.device.type, enabled=False):
             features = self._log_mel(waveform.float())
@@ -166,7 +166,7 @@ class VGGishFrontEnd(DerivedBuffers):
         return examples * mask[:, :, None], mask
 
     def _log_mel(self, waveform: torch.Tensor) -> torch.Tensor:
-        """Logarithms of mel bands of magnitudes: (batch, samples) -> (batch, frames, BANDS)."""
+        """Compute log-mel magnitudes: (batch, samples) -> (batch, frames, BANDS)."""
         frames = self.short_time.cut(self.short_time.pad(waveform))
         frames = frames * self.short_time.window.float()
         spectrum = torch.fft.rfft(nn.functional.pad(frames, (0, N_FFT - frames.shape[2])))
@@ -197,17 +197,17 @@ class VGGishEncoder(nn.Module):
 
         Args:
             examples: (batch, examples, FRAMES * BANDS).
-            mask: (batch, examples) bool, true for real ones.
+            mask: (batch, examples) bool, true for real examples.
 
         Returns:
             (batch, examples, embedding), and the same mask.
         """
         picture = examples.reshape(-1, 1, FRAMES, BANDS).to(memory_format=torch.channels_last)
-        real = mask.flatten()[:, None].expand(-1, FRAMES)
+        frame_mask = mask.flatten()[:, None].expand(-1, FRAMES)
         stages = self.layers[: len(VGGISH_DEPTHS)]
         dense = self.layers[len(VGGISH_DEPTHS) :]
         for stage in stages:
-            picture, real = stage(picture, real)
+            picture, frame_mask = stage(picture, frame_mask)
         # The dense layers were trained with channels last: frame by frame, band by band, channel by
         # channel.
         vectors = picture.permute(0, 2, 3, 1).flatten(1)
@@ -247,7 +247,7 @@ class VGG16Config(TransferConfig):
 
     model_type = "ser_vgg16"
 
-    # A picture large enough to be halved five times: four bands and frames of 0.5 s remain.
+    # The picture is large enough to be halved five times: four bands and frames of 0.5 s remain.
     n_fft: Samples = 1024
     win_length: Samples = 1024
     n_mels: Bands = 128

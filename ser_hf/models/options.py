@@ -4,9 +4,9 @@ A field of a configuration class is an option:
 
     hop_length: Annotated[int, WholeNumber(1, 512), "samples from one frame to the next"] = 256
 
-`options_of` lists the options of a class. The configuration checks its values by them, and other
-layers read them to build a form, a page or a JSON schema. Nothing here imports more than
-transformers, because this file is published beside the weights.
+`options_of` lists the options of a class. The configuration checks its values with these options.
+Other layers read the options to build a form, a page or a JSON schema. Nothing here imports more
+than transformers, because this file is published beside the weights.
 """
 
 import dataclasses
@@ -24,14 +24,14 @@ _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: 
 
 
 class Limits:
-    """Which values of a type an option may have. As a text it is what an error message expects."""
+    """The values that an option may have; `str` gives the words for an error message."""
 
     def allows(self, value: Any) -> bool:
         """Whether a value of any type is within the limits."""
         raise NotImplementedError
 
     def json_schema(self) -> dict[str, Any]:
-        """The same as a JSON schema."""
+        """Return the limits as a JSON schema."""
         raise NotImplementedError
 
 
@@ -184,9 +184,9 @@ class Option:
         name: the key.
         kind: `bool`, `int`, `float`, `str`, a list of one of these, a `Literal`, or `Any`.
         nullable: whether the value may be None.
-        limits: None where the type says all.
-        default: the value where a configuration gives none; a tuple stands for a list.
-        description: what the option is, and its unit; empty if no class describes it.
+        limits: the limits of the values; None if the type alone limits them.
+        default: the value if a configuration gives none; a tuple stands for a list.
+        description: the meaning of the option, with its unit; empty if no class describes it.
     """
 
     name: str
@@ -221,10 +221,10 @@ class Option:
 
 @functools.cache
 def options_of(configuration: type[PreTrainedConfig]) -> dict[str, Option]:
-    """The options that a configuration class of ser_hf adds to those of every model, by name.
+    """Return the options of a configuration class of ser_hf, by name.
 
-    An option that a class defines again (another default or range) has the description of the
-    nearest base class that gives one.
+    The fields of every model of transformers are left out. If a class defines an option again (with
+    another default or range), the description comes from the nearest base class that has one.
     """
     options = {}
     for field in dataclasses.fields(configuration):
@@ -243,7 +243,7 @@ def options_of(configuration: type[PreTrainedConfig]) -> dict[str, Option]:
 
 
 def _parts(annotation: Any) -> tuple[Any, Limits | None, bool]:
-    """Type, limits, and whether None is allowed, of an annotation."""
+    """Divide an annotation into type, limits, and whether None is allowed."""
     limits = None
     nullable = False
     while True:
@@ -273,7 +273,7 @@ def _description(configuration: type, name: str) -> str:
 def _has_type(value: Any, kind: Any) -> bool:
     """Whether a value has the type of an annotation.
 
-    A boolean is no number. An integer counts as a float. A float is finite.
+    A boolean does not count as a number. An integer counts as a float. A float must be finite.
     """
     if kind is Any:
         return True
@@ -281,7 +281,7 @@ def _has_type(value: Any, kind: Any) -> bool:
     if origin is list:
         return isinstance(value, list) and all(_has_type(item, get_args(kind)[0]) for item in value)
     if origin is Literal:
-        # 1 equals 1.0 and True.
+        # The types are compared because 1 equals 1.0 and True.
         return any(type(value) is type(choice) and value == choice for choice in get_args(kind))
     if kind is float:
         return type(value) in (int, float) and abs(value) < _LARGEST_FLOAT

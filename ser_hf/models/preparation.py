@@ -1,4 +1,4 @@
-"""Preparation of clips (silence, level, duration, functionals), and its feature extractor."""
+"""Preparation of clips: silence, level, duration and functionals; and a feature extractor."""
 
 import dataclasses
 import functools
@@ -8,30 +8,30 @@ from typing import Any
 import numpy as np
 from transformers import BatchFeature, Wav2Vec2FeatureExtractor
 
-# Default targets: dBFS of the largest sample, and LUFS of EBU R 128.
+# The default targets: a peak in dBFS, and the loudness of EBU R 128 in LUFS.
 LEVELS = {"peak": -1.0, "loudness": -23.0}
 _HOP_SECONDS = 0.016
-_HOPS = 4  # in a frame of 64 ms
+_HOPS = 4  # hops in a frame of 64 ms
 # ITU-R BS.1770-5, annex 1: blocks of 400 ms every 100 ms, an absolute gate of -70 LUFS and a
-# relative one of -10 LU.
+# relative gate of -10 LU.
 _BLOCK_SECONDS = 0.4
 _BLOCK_HOP_SECONDS = 0.1
-# as powers
+# The two gates as powers.
 _ABSOLUTE_GATE = 10 ** ((-70.0 + 0.691) / 10)
 _RELATIVE_GATE = 0.1
-# The analog prototypes of its two filters (Hz, dB, quality), of which the bilinear transform is
-# taken.
+# The analog prototypes of the two filters of BS.1770 (Hz, dB, quality), before the bilinear
+# transform.
 _SHELF = (1681.974450955533, 3.999843853973347, 0.7071752369554196)
 _HIGH_PASS = (38.13547087602444, 0.5003270373238773)
-_RINGING_SECONDS = 0.2  # by then the high-pass, the slower filter, has decayed to 1e-20
-# openSMILE's names of its feature sets -> numbers per clip
+_RINGING_SECONDS = 0.2  # after this time the high-pass, the slower filter, has decayed to 1e-20
+# The feature sets of openSMILE, and the number of functionals per clip.
 FUNCTIONALS = {"eGeMAPSv02": 88, "ComParE_2016": 6373}
 _SHORTEST_SECONDS = 0.1  # openSMILE returns nothing for clips below its longest frame, 60 ms
 
 
 @dataclasses.dataclass(frozen=True)
 class Preparation:
-    """Steps of the preparation, in this order; None leaves one out.
+    """The steps of the preparation, in this order; None leaves a step out.
 
     Args:
         trim_silence: dB below the clip's loudest frame that count as silence at its beginning and
@@ -75,7 +75,7 @@ class Preparation:
 
     @property
     def active(self) -> bool:
-        """Whether there is a step at all."""
+        """Whether the preparation has any step."""
         return self != UNPREPARED
 
 
@@ -97,7 +97,7 @@ def prepare_waveform(
     Args:
         samples: float32 (samples,), mono.
         sampling_rate: Hz.
-        preparation: the steps; without any the clip is returned as it is.
+        preparation: the steps; without any step the clip is returned as it is.
 
     Returns:
         float32 (prepared samples,), or (functionals,).
@@ -125,7 +125,7 @@ def trim_silence(samples: np.ndarray, sampling_rate: int, below: float) -> np.nd
             64 ms long, every 16 ms.
 
     Returns:
-        A view of the samples, of at least the length of a frame; all samples of a clip of zeros.
+        A view of the samples, at least as long as a frame. If all samples are zero, none is cut.
     """
     hop = max(1, round(_HOP_SECONDS * sampling_rate))
     energies = _frame_energies(samples, hop)
@@ -141,7 +141,8 @@ def trim_silence(samples: np.ndarray, sampling_rate: int, below: float) -> np.nd
 def _frame_energies(samples: np.ndarray, hop: int) -> np.ndarray:
     """Energies of frames of `_HOPS` hops, centered at every hop: float64 (hops + 1,)."""
     whole = len(samples) // hop
-    # Hop by hop and then four to a frame: running sums would lose quiet frames to rounding.
+    # Add the squares of each hop, then four hops for each frame: running sums would lose quiet
+    # frames to rounding.
     squares = np.square(samples, dtype=np.float64)
     hop_energies = np.zeros(whole + _HOPS)
     hop_energies[2 : whole + 2] = squares[: whole * hop].reshape(whole, hop).sum(axis=1)
@@ -156,7 +157,8 @@ def set_level(samples: np.ndarray, sampling_rate: int, level: str, target: float
         samples: (samples,).
         sampling_rate: Hz.
         level: ``"peak"`` or ``"loudness"``.
-        target: dBFS of the peak, or LUFS of the loudness, after which peaks may exceed 1.
+        target: the peak in dBFS, or the loudness in LUFS. With a target loudness peaks may exceed
+            1.
 
     Returns:
         float32 (samples,); unchanged if the clip is silent or has no loudness (`gated_loudness`).
@@ -172,7 +174,7 @@ def set_level(samples: np.ndarray, sampling_rate: int, level: str, target: float
 
 
 def _peak_level(samples: np.ndarray) -> float | None:
-    """The level of the largest sample in dBFS; None for silence."""
+    """Measure the level of the largest sample in dBFS; None for silence."""
     peak = float(np.abs(samples).max(initial=0.0))
     if peak == 0:
         return None
@@ -204,7 +206,7 @@ def compute_functionals(samples: np.ndarray, sampling_rate: int, feature_set: st
     """
     shortest = math.ceil(_SHORTEST_SECONDS * sampling_rate)
     samples = fix_length(samples, max(len(samples), shortest))
-    # openSMILE takes 16 bits, in which 1.0 would become -1.0.
+    # openSMILE uses 16-bit integers, where 1.0 would overflow to -1.0.
     samples = samples.clip(-1.0, 1.0 - 2.0**-15)
     numbers = _smile(feature_set)(samples, sampling_rate).reshape(-1)
     return np.nan_to_num(numbers, posinf=0.0, neginf=0.0).astype(np.float32)
@@ -212,7 +214,7 @@ def compute_functionals(samples: np.ndarray, sampling_rate: int, feature_set: st
 
 @functools.cache
 def _smile(feature_set: str) -> Any:
-    """The extractor of a feature set, one per process; several threads may call it."""
+    """Return the extractor of a feature set, one per process; several threads may call it."""
     if feature_set not in FUNCTIONALS:
         raise ValueError(
             f"functionals: {feature_set!r} is not one of {', '.join(FUNCTIONALS)} or null"
@@ -249,7 +251,7 @@ def gated_loudness(samples: np.ndarray, sampling_rate: int) -> float | None:
 
 
 def _block_powers(squares: np.ndarray, sampling_rate: int) -> np.ndarray:
-    """The mean square of each block, (blocks,), from the squares of the samples (samples,)."""
+    """Compute the mean square of each block, (blocks,), from squared samples (samples,)."""
     block = round(_BLOCK_SECONDS * sampling_rate)
     hop = round(_BLOCK_HOP_SECONDS * sampling_rate)
     if len(squares) <= block:
@@ -262,8 +264,8 @@ def _block_powers(squares: np.ndarray, sampling_rate: int) -> np.ndarray:
 def _k_weighted(samples: np.ndarray, sampling_rate: int) -> np.ndarray:
     """Filter samples by K-weighting: (samples,) -> float64 (samples,).
 
-    Each part of the clip is multiplied by the filters' response in the frequency domain, and its
-    ringing is added to the next part.
+    Each section of the clip is multiplied by the response of the filters in the frequency domain.
+    The ringing of a section is added to the next section.
     """
     response, part_length = _k_response(sampling_rate)
     size = 2 * (len(response) - 1)
@@ -277,11 +279,11 @@ def _k_weighted(samples: np.ndarray, sampling_rate: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=8)
 def _k_response(sampling_rate: int) -> tuple[np.ndarray, int]:
-    """The response of both filters, and the number of samples to transform at once.
+    """Compute the response of both filters, and the number of samples to transform at once.
 
     Returns:
-        complex128 (bins,), and the number of samples, to which the ringing of the filters adds up
-        to the size of the transform.
+        The response, complex128 (bins,), and the number of samples. This number plus the samples of
+        the filters' ringing is the size of the transform.
     """
     ringing = round(_RINGING_SECONDS * sampling_rate)
     size = 2 ** math.ceil(math.log2(4 * ringing))
@@ -298,7 +300,7 @@ def _k_response(sampling_rate: int) -> tuple[np.ndarray, int]:
 
 
 def _shelf_coefficients(sampling_rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """The numerator and the denominator of the high shelf, each (3,)."""
+    """Compute the numerator and the denominator of the high shelf, each (3,)."""
     frequency, gain, quality = _SHELF
     k = math.tan(math.pi * frequency / sampling_rate)
     high = 10 ** (gain / 20)
@@ -312,7 +314,7 @@ def _shelf_coefficients(sampling_rate: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _denominator(k: float, quality: float) -> np.ndarray:
-    """The coefficients of a filter's denominator, (3,), after the bilinear transform."""
+    """Compute the coefficients of a filter's denominator, (3,), by the bilinear transform."""
     return np.array([1 + k / quality + k * k, 2 * (k * k - 1), 1 - k / quality + k * k])
 
 
@@ -345,11 +347,11 @@ class PreparedFeatureExtractor(Wav2Vec2FeatureExtractor):
     def from_stock(
         cls, extractor: Wav2Vec2FeatureExtractor, preparation: Preparation
     ) -> "PreparedFeatureExtractor":
-        """The settings of a stock extractor, with a preparation before them."""
+        """Create an extractor with the settings of a stock extractor and a preparation."""
         return cls.from_dict(_settings(extractor) | vars(preparation))
 
     def stock(self) -> Wav2Vec2FeatureExtractor:
-        """The stock extractor without the preparation, for waveforms that are prepared already."""
+        """Return the stock extractor without the preparation, for prepared waveforms."""
         settings = _settings(self)
         for name in vars(UNPREPARED):
             del settings[name]
@@ -361,8 +363,8 @@ class PreparedFeatureExtractor(Wav2Vec2FeatureExtractor):
         return Preparation(**{name: getattr(self, name) for name in vars(UNPREPARED)})
 
     def __call__(self, raw_speech: np.ndarray | list, *args: Any, **kwargs: Any) -> BatchFeature:
-        """As the stock class; `truncation` and `padding` come after the preparation."""
-        # The rule of the stock class for what is a list of clips.
+        """Prepare clips and call the stock class; it truncates and pads after the preparation."""
+        # The stock class uses the same rule to recognize a list of clips.
         several = len(raw_speech) > 0 and np.ndim(raw_speech[0]) > 0
         if several:
             prepared = [self._prepare(clip) for clip in raw_speech]
@@ -380,7 +382,7 @@ class PreparedFeatureExtractor(Wav2Vec2FeatureExtractor):
 
 
 def _settings(extractor: Wav2Vec2FeatureExtractor) -> dict[str, Any]:
-    """An extractor's settings, without the keys that name its class."""
+    """Return the settings of an extractor, without the keys that name its class."""
     settings = extractor.to_dict()
     settings.pop("feature_extractor_type", None)
     settings.pop("auto_map", None)

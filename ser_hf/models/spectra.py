@@ -12,17 +12,17 @@ from transformers.audio_utils import hertz_to_mel, mel_filter_bank, mel_to_hertz
 from .configuration import AcousticConfig, FrameConfig
 from .feature_augmentation import warp_bands
 
-# On a CPU: frames whose spectra are computed at a time, so that they stay in its cache, and bands
-# of a matrix product.
+# On a CPU, spectra are computed for so many frames at a time that they stay in the cache, and a
+# matrix product computes so many bands.
 FRAMES_AT_ONCE = 1024
 BANDS_AT_ONCE = 32
 
 
 def at_speed(config: AcousticConfig, speed: float) -> AcousticConfig:
-    """The analysis that gives a clip the features that it has when it is played at another speed.
+    """Change the analysis so that a clip gets the features of the same clip at another speed.
 
     The clip is not resampled. Windows and hops are `speed` times as long instead, and the sampling
-    rate is taken for `speed` times as high, so that the mel bands lie at other frequencies of the
+    rate is set to `speed` times its value, so that the mel bands lie at other frequencies of the
     clip.
     """
     changed = copy.copy(config)
@@ -96,7 +96,7 @@ class ShortTime(DerivedBuffers):
 
         Args:
             waveform: (batch, samples), zero beyond each clip.
-            lengths: (batch,) samples of each clip, where ``edges: reflect`` reflects it.
+            lengths: (batch,) samples of each clip; needed if ``edges: reflect`` reflects the clips.
 
         Returns:
             (batch, more samples).
@@ -122,7 +122,7 @@ class ShortTime(DerivedBuffers):
         return padded.unfold(1, self.config.n_fft, self.config.hop_length)
 
     def mask(self, frames: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Tell which of `frames` (batch, frames, ...) are real: bool (batch, frames)."""
+        """Return the mask of real frames: (batch, frames, ...) -> bool (batch, frames)."""
         frame_numbers = torch.arange(frames.shape[1], device=lengths.device)
         return frame_numbers < self.frame_counts(lengths)[:, None]
 
@@ -151,7 +151,8 @@ def reflected(padded: torch.Tensor, lengths: torch.Tensor, margin: int) -> torch
     """
     index = torch.arange(padded.shape[1], device=padded.device)[None]
     last = (lengths - 1)[:, None]
-    # A triangle wave over the clip's samples. A single sample is its own reflection.
+    # The positions form a triangle wave over the samples of the clip. A single sample is its own
+    # reflection.
     position = torch.remainder(index - margin, (2 * last).clamp(min=1))
     source = torch.minimum(position, 2 * last - position).clamp(min=0)
     inside = index < lengths[:, None] + 2 * margin
@@ -184,11 +185,11 @@ class LogMel(DerivedBuffers):
         return self.config.f_max or self.config.sampling_rate / 2
 
     def _filter_bank(self) -> np.ndarray:
-        """The weight of each frequency in each mel band: (bins, bands)."""
+        """Compute the weight of each frequency in each mel band: (bins, bands)."""
         config = self.config
         with warnings.catch_warnings():
-            # Filters of zeros: above half the rate of a clip that is played slower, or too narrow
-            # for `n_fft`.
+            # A filter is zero if it lies above half the sampling rate (at slower speeds), or if it
+            # is too narrow for `n_fft`.
             warnings.filterwarnings("ignore", "At least one mel filter has all zero values")
             return mel_filter_bank(
                 num_frequency_bins=config.n_fft // 2 + 1,
@@ -201,7 +202,7 @@ class LogMel(DerivedBuffers):
             )
 
     def _band_centers(self) -> np.ndarray:
-        """The center frequency of each mel band in Hz: (bands,)."""
+        """Compute the center frequency of each mel band in Hz: (bands,)."""
         scale = self.config.mel_scale
         edges = np.array([self.config.f_min, self._highest_frequency])
         lowest, highest = hertz_to_mel(edges, mel_scale=scale)
@@ -239,14 +240,17 @@ class LogMel(DerivedBuffers):
         return torch.cat(mel_of_clips)
 
     def _mel_by_spans(self, frames: torch.Tensor) -> torch.Tensor:
-        """The same as `_mel`, without products with the zeros of the filter bank."""
+        """Compute the same as `_mel`, without products with the zeros of the filter bank."""
         spectra = self.short_time.power(frames)
         filters = self.filters.float()
         products = [spectra[..., bins] @ filters[bins, bands] for bins, bands in self.spans]
         return torch.cat(products, dim=2)
 
     def _compress(self, mel: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Logarithms, or decibels from `top_db` below the clip's peak on: the shape stays."""
+        """Compress powers to logarithms, or to decibels; the shape does not change.
+
+        Decibels are limited to `top_db` below the peak of the clip.
+        """
         config = self.config
         if config.compression == "log":
             return torch.log(mel + config.floor)
@@ -258,9 +262,10 @@ class LogMel(DerivedBuffers):
 
 
 def _spans_of_bands(filters: np.ndarray) -> list[tuple[slice, slice]]:
-    """The parts of a filter bank (bins, bands) that are not zero, as slices of bins and of bands.
+    """Find the parts of a filter bank (bins, bands) that are not zero.
 
-    Each part has up to `BANDS_AT_ONCE` bands, which see few of the bins.
+    A part is a slice of bins and a slice of up to `BANDS_AT_ONCE` bands, which need only these
+    bins.
     """
     spans = []
     for first_band in range(0, filters.shape[1], BANDS_AT_ONCE):

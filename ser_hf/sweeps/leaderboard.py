@@ -1,4 +1,4 @@
-"""The leaderboard of a sweep: a table and a page of its trials, with the test of the best."""
+"""The leaderboard of a sweep: a table and a page of its trials, with the best one's test score."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from ..report.report import Report
 from ..report.views import duration
 from .space import Search, short
 
-# In the order of the leaderboard.
+# The leaderboard lists trials in the order of these states.
 STATES = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
@@ -26,7 +26,7 @@ KILLED = "its process was killed, perhaps because memory ran out"
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One trial. `value` is the metric on validation; of a pruned trial, the best one so far."""
+    """One trial. `value` is the validation metric; for a pruned trial, its best value so far."""
 
     number: int
     state: str
@@ -42,13 +42,13 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Tested:
-    """The run of the best recipe, which scored the test split.
+    """The run of the best recipe, which was scored on the test split.
 
     Attributes:
-        trial: number of the trial that was the best.
-        trials: number of complete trials at that time.
-        settings: the recipe keys that the trial set.
-        report: of the run.
+        trial: the number of the best trial.
+        trials: the number of complete trials at that time.
+        settings: the recipe keys that the best trial set.
+        report: the report of the run.
     """
 
     trial: int
@@ -57,7 +57,7 @@ class Tested:
     report: Report
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON values, the report as in report.json."""
+        """Return the fields as JSON values; the report has the form of report.json."""
         return {
             "trial": self.trial,
             "trials": self.trials,
@@ -67,12 +67,15 @@ class Tested:
 
 
 def number_of(trial: FrozenTrial) -> int:
-    """A trial's number; of a retried one, that of the first attempt, whose folder it continues."""
+    """Return the number of a trial.
+
+    A retried trial keeps the number of its first attempt, whose folder it continues.
+    """
     return trial.system_attrs.get("failed_trial", trial.number)
 
 
 def rows_of(trials: Sequence[FrozenTrial]) -> list[Row]:
-    """The trials as rows: complete ones first, best first, then pruned, running and failed ones."""
+    """Sort trials into rows: complete ones from best to worst, then pruned, running and failed."""
     order = list(STATES.values())
     rows = [_row(trial) for trial in trials]
     return sorted(rows, key=lambda row: (order.index(row.state), -(row.value or 0.0), row.number))
@@ -86,7 +89,7 @@ def _row(trial: FrozenTrial) -> Row:
     message = trial.user_attrs.get("message", "")
     if not message and trial.state == TrialState.FAIL:
         message = KILLED
-    # Metrics, interval and folds of a complete trial.
+    # The metrics, interval and folds of a complete trial.
     result = trial.user_attrs.get("result", {})
     return Row(
         number=number_of(trial),
@@ -101,14 +104,14 @@ def _row(trial: FrozenTrial) -> Row:
 
 
 def winner_of(rows: Sequence[Row]) -> Row | None:
-    """The best complete trial of sorted rows."""
+    """Return the best complete trial of sorted rows."""
     if rows and rows[0].state == "complete":
         return rows[0]
     return None
 
 
 def leaderboard_csv(rows: Sequence[Row], metrics: Sequence[str]) -> str:
-    """One line a trial: its rank, these metrics on validation, and the keys that it sets."""
+    """Return CSV with one line per trial: rank, these validation metrics, and the trial's keys."""
     lines = []
     for rank, row in enumerate(rows, 1):
         line: dict[str, Any] = {
@@ -129,7 +132,7 @@ def leaderboard_csv(rows: Sequence[Row], metrics: Sequence[str]) -> str:
 def leaderboard_page(
     name: str, search: Search, rows: Sequence[Row], tested: Tested | None, folder: Path
 ) -> str:
-    """The page, which links the reports of the trials that are in `folder`."""
+    """Return the page as HTML; it links the reports of trials that are in `folder`."""
     reports: dict[int | str, str] = {"best": "best/report/index.html"}
     for row in rows:
         reports[row.number] = f"trials/{row.number}/report/index.html"

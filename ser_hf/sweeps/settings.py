@@ -1,4 +1,4 @@
-"""How a sweep runs, and a validated sweep."""
+"""The options of a sweep, and a validated sweep."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ from .space import Search, Values, overrides
 
 @dataclasses.dataclass(frozen=True)
 class SweepOptions:
-    """How a sweep runs; `ser-hf sweep --help` describes the options."""
+    """The options of a sweep; `ser-hf sweep --help` describes them."""
 
     output: str | Path | None = None
     trials: int | None = None
@@ -30,9 +30,9 @@ class SweepSettings:
     """A validated sweep as plain values, which can be sent to workers.
 
     Attributes:
-        recipe: the keys of the recipe as read, without overrides.
-        overrides: of the recipe for every trial.
-        folder: of the sweep, an absolute path.
+        recipe: the keys of the recipe file, without overrides.
+        overrides: the overrides of recipe keys for every trial.
+        folder: the absolute path of the sweep's folder.
     """
 
     recipe: Mapping[str, Any]
@@ -44,6 +44,9 @@ class SweepSettings:
     def recipe_at(
         self, values: Values, name: str, folder: Path, extra: Iterable[str] = ()
     ) -> Recipe:
-        """The recipe with a trial's values, written to `folder`; `extra` are more overrides."""
+        """Return the recipe with the values of a trial; its run is written to `folder`.
+
+        `extra` are more overrides.
+        """
         identity = {"name": f"{self.recipe['name']}-{name}", "output_dir": str(folder)}
         return read_recipe(self.recipe, [*self.overrides, *overrides(values | identity), *extra])

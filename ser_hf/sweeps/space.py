@@ -1,7 +1,7 @@
 """The search space of a sweep: the recipe keys that vary, read from YAML as Optuna distributions.
 
-`docs/sweeps.md` shows one. A list is a choice, a range has `low` and `high`, and named sets of
-keys, of which each trial uses one, are bundles.
+`docs/sweeps.md` shows an example. A list is a choice; a range has `low` and `high`. A bundle is a
+named set of keys, and each trial uses one of several bundles.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ Values = dict[str, Any]
 Space = dict[str, "Parameter"]
 
 LARGEST_GRID = 2000
-# Keys that the sweep sets itself, or that must be equal in all trials for their results to be
+# Keys that the sweep sets itself, or that must be equal in all trials so that the results are
 # comparable.
 RESERVED = (
     "name",
@@ -57,7 +57,7 @@ class Parameter:
     bundles: Mapping[str, tuple[Values, Space]] = dataclasses.field(default_factory=dict)
 
     def suggest(self, trial: BaseTrial, name: str) -> Any:
-        """The value that a trial draws; of bundles, the name of one."""
+        """Draw a value for a trial; for bundles, the name of a bundle."""
         drawn_from = self.distribution
         if isinstance(drawn_from, CategoricalDistribution):
             label = trial.suggest_categorical(name, drawn_from.choices)
@@ -71,9 +71,10 @@ class Parameter:
         return float(f"{value:.12g}")  # 0.3 instead of 0.1 + 2 * 0.1
 
     def values(self, grid: bool) -> list[Any]:
-        """All values for a grid.
+        """List the values to try.
 
-        Otherwise every choice, or the ends of the range and a value between them.
+        For a grid these are all values. Otherwise they are every choice, or both ends of the range
+        and a value between them.
         """
         if isinstance(self.distribution, CategoricalDistribution):
             return list(self.distribution.choices)
@@ -82,15 +83,15 @@ class Parameter:
         step = self.distribution.step
         if grid:
             return [low + i * step for i in range(round((high - low) / step) + 1)]
-        between = low + (step or 0.618 * (high - low))  # no whole number by chance
+        between = low + (step or 0.618 * (high - low))  # 0.618 rarely gives a whole number
         return [low, min(between, high), high]
 
 
 class Pruning(Settings):
-    """Ends a trial early that is worse than most at the same epoch (Golovin et al. 2017,
-    "Google Vizier").
+    """Ends a trial early if it is worse than most other trials at the same epoch.
 
-    It is compared at the epochs of its first fold or seed.
+    The rule is that of Golovin et al. 2017, "Google Vizier". Trials are compared at the epochs of
+    the first fold or seed.
     """
 
     kind: Annotated[
@@ -134,22 +135,23 @@ class Search(Settings):
 
     @functools.cached_property
     def points(self) -> list[Values]:
-        """Every point of a grid, of which one too many is enough to refuse it.
+        """Return points of the space at which the recipe is checked.
 
-        Otherwise points that contain each bound, choice and bundle at least once.
+        For a grid these are all points, but at most one more than allowed, which is enough to
+        refuse the grid. Otherwise they contain each bound, choice and bundle at least once.
         """
         points = _points(self.parameters, self.search == "grid")
         return list(itertools.islice(points, LARGEST_GRID + 1))
 
     @property
     def total(self) -> int:
-        """The number of trials of the complete sweep."""
+        """The number of trials in the complete sweep."""
         points = len(self.points) if self.search == "grid" else math.inf
         return min(points, self.trials or points)
 
 
 def read_space(source: str | Path | Mapping[str, Any], trials: int | None = None) -> Search:
-    """Read and check a space from a YAML file or a mapping; `trials` replaces the file's."""
+    """Read and check a space from a YAML file or a mapping; `trials` replaces its key."""
     values = dict(source) if isinstance(source, Mapping) else read_yaml(source)
     search = validated(Search, values if trials is None else {**values, "trials": trials})
     if len(search.points) > LARGEST_GRID:
@@ -163,7 +165,7 @@ def read_space(source: str | Path | Mapping[str, Any], trials: int | None = None
 
 
 def resolve(space: Space, at: BaseTrial | Mapping[str, Any], prefix: str = "") -> Values:
-    """The recipe keys that a trial, or a point of the space, sets."""
+    """Return the recipe keys that a trial, or a point of the space, sets."""
     trial = FixedTrial(at) if isinstance(at, Mapping) else at
     pairs: list[tuple[str, Any]] = []
     for name, parameter in space.items():
@@ -186,26 +188,27 @@ def resolve(space: Space, at: BaseTrial | Mapping[str, Any], prefix: str = "") -
 
 
 def overrides(settings: Values) -> list[str]:
-    """The values of a trial in the form that `read_recipe` takes."""
+    """Convert the values of a trial to the form that `read_recipe` takes."""
     return [f"{key}={dump_yaml(value)}" for key, value in settings.items()]
 
 
 def described(settings: Values) -> str:
-    """The values of a trial in one line, for people."""
+    """Describe the values of a trial in one line, for people."""
     return ", ".join(f"{key}={short(value)}" for key, value in settings.items())
 
 
 def short(value: Any) -> str:
-    """A value in few characters, for people."""
+    """Write a value in few characters, for people."""
     if isinstance(value, float):
         return f"{value:.4g}"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _points(space: Space, grid: bool, prefix: str = "") -> Iterator[dict[str, Any]]:
-    """Every combination of a grid; otherwise as many points as the parameter with most values has.
+    """Yield every combination of a grid, or a few points that contain every value.
 
-    Without a grid, each parameter cycles through its values.
+    Without a grid, the number of points is that of the parameter with the most values, and each
+    other parameter cycles through its values.
     """
     columns = [_column(prefix + name, parameter, grid) for name, parameter in space.items()]
     if grid:
@@ -221,7 +224,7 @@ def _points(space: Space, grid: bool, prefix: str = "") -> Iterator[dict[str, An
 
 
 def _column(name: str, parameter: Parameter, grid: bool) -> list[dict[str, Any]]:
-    """The values of one parameter; of a bundle, with those of the space within it."""
+    """List the values of one parameter; for a bundle, with the values of its inner space."""
     if not parameter.bundles:
         return [{name: value} for value in parameter.values(grid)]
     column = []
@@ -242,7 +245,7 @@ def _parameters(values: Any, path: str, grid: bool) -> Space:
 
 def _parameter(key: str, value: Any, path: str, grid: bool) -> Parameter:
     if isinstance(value, list) and value:
-        choices: dict[str, None] = {}  # each once, in order
+        choices: dict[str, None] = {}  # without duplicates, in order
         for choice in value:
             _check_key(key, choice, path)
             choices[json.dumps(choice, ensure_ascii=False, default=str)] = None
@@ -262,7 +265,7 @@ def _parameter(key: str, value: Any, path: str, grid: bool) -> Parameter:
 
 
 def _range(values: Mapping[str, Any], path: str, grid: bool) -> IntDistribution | FloatDistribution:
-    """Integers if all numbers are written as integers."""
+    """Read a range; it is a range of integers if all its numbers are written as integers."""
     numbers = [value for key, value in values.items() if key != "log"]
     if not all(type(value) in (int, float) and math.isfinite(value) for value in numbers):
         raise UserError(f"{path}: expected numbers, got {short(dict(values))}")
@@ -281,7 +284,7 @@ def _range(values: Mapping[str, Any], path: str, grid: bool) -> IntDistribution 
 
 
 def _is_enumerable(distribution: IntDistribution | FloatDistribution) -> bool:
-    """Whether a grid can have all values of a range."""
+    """Whether a grid can contain all values of a range."""
     if distribution.log or distribution.step is None:
         return False
     return (distribution.high - distribution.low) / distribution.step <= LARGEST_GRID

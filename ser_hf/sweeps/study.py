@@ -45,7 +45,7 @@ from .space import Values, described, resolve
 
 logger = logging.getLogger(__name__)
 
-# Retries of a trial whose process was killed.
+# A trial is retried so many times if its process was killed.
 MAX_RETRIES = 3
 # Seconds between the heartbeats of a trial in a shared storage, and after the last one until the
 # trial is retried.
@@ -61,9 +61,10 @@ Runner = Callable[..., Any]
 
 @dataclasses.dataclass(frozen=True)
 class SweepResult:
-    """The end of a sweep: its folder, its best trial, and the run that scored the test split.
+    """The result of a sweep: its folder, its best trial, and the run that scored the test split.
 
-    `winner` is None while trials run in other processes, `tested` if the test split is not scored.
+    `winner` is None while trials run in other processes; `tested` is None if the test split is not
+    scored.
     """
 
     folder: str
@@ -71,7 +72,7 @@ class SweepResult:
     tested: Tested | None
 
     def to_dict(self) -> dict[str, Any]:
-        """The output of `ser-hf sweep --json`, with the report as an object."""
+        """Return the output of `ser-hf sweep --json`, with the report as an object."""
         return {
             "folder": self.folder,
             "winner": None if self.winner is None else dataclasses.asdict(self.winner),
@@ -94,7 +95,7 @@ class EpochWatch:
     Trials are compared at whole epochs of the first fold or seed only.
 
     Args:
-        epochs: of the trial; nothing is ended after the last one.
+        epochs: the number of epochs of the trial; no trial is ended after its last epoch.
         steps: the epochs that an earlier attempt has reported.
     """
 
@@ -105,7 +106,7 @@ class EpochWatch:
         self.steps = steps
 
     def __call__(self, place: tuple[str, ...], epoch: float, metrics: Mapping[str, float]) -> None:
-        """`place` is the fold and seed."""
+        """Report the metrics of an epoch; `place` is the fold and the seed."""
         if "place" not in self.trial.user_attrs:
             self.trial.set_user_attr("place", list(place))
         if self.trial.user_attrs["place"] != list(place):
@@ -122,7 +123,7 @@ class EpochWatch:
 
 
 class SweepStudy:
-    """The Optuna study of a sweep, and what runs and ranks its trials."""
+    """The Optuna study of a sweep, which runs and ranks the trials."""
 
     def __init__(
         self,
@@ -170,7 +171,7 @@ class SweepStudy:
                     pruner=self._pruner(),
                     load_if_exists=True,
                 )
-            except Exception as error:  # each database has its own errors
+            except Exception as error:  # each database raises other errors
                 where = "--storage" if self.shared else self.folder / "study.db"
                 raise UserError(f"{where}: {first_line(error)}") from error
 
@@ -185,7 +186,7 @@ class SweepStudy:
 
     @property
     def tested(self) -> Tested | None:
-        """The run of the first winner, which scored the test split; None before that."""
+        """The run of the first winner, which was scored on the test split; None before this run."""
         claim = self.study.user_attrs.get("best")
         report = RunFolder(self.folder / "best").report / "report.json"
         if not claim or not report.is_file():
@@ -193,7 +194,7 @@ class SweepStudy:
         return Tested(**claim, report=read_report(report))
 
     def trials(self) -> list[FrozenTrial]:
-        """The trials that have started; of one that was retried only the last attempt."""
+        """The trials that have started; of a retried trial only the last attempt."""
         trials = self.study.get_trials(deepcopy=False)
         replaced: set[int] = set()
         for trial in trials:
@@ -205,7 +206,7 @@ class SweepStudy:
         ]
 
     def requeue(self) -> None:
-        """Queue interrupted trials again; with `retry_failed`, failed ones too."""
+        """Queue interrupted trials again; with `retry_failed`, also failed trials."""
         with self.lock:
             for trial in self.trials():
                 # The callbacks change the trial that they receive.
@@ -231,7 +232,8 @@ class SweepStudy:
 
         A failure is recorded and not raised.
         """
-        # The trial releases the lock when it has begun: two processes never begin one point.
+        # The lock is released when the trial has begun, so two processes never begin the same
+        # point.
         with self.lock:
             if self.remaining() <= 0:
                 return  # another process has begun the last trial meanwhile
@@ -254,7 +256,7 @@ class SweepStudy:
                 return
 
     def _objective(self, trial: Trial) -> float:
-        """Run a trial; the metric of its selected checkpoint on validation."""
+        """Run a trial, and return the validation metric of its selected checkpoint."""
         self.lock.release()
         self.study.sampler = self._sampler(trial)
         values = resolve(self.search.parameters, trial)
@@ -290,9 +292,9 @@ class SweepStudy:
             self.echo(f"trial {number} {state}{reason}")
 
     def _sampler(self, trial: Trial) -> optuna.samplers.BaseSampler:
-        """A sampler with a generator of the trial.
+        """Return a sampler whose random generator is seeded for the trial.
 
-        An interrupted sweep then draws what it would have drawn without the interruption.
+        An interrupted sweep then draws the same values as without the interruption.
         """
         seed = (self.search.seed * 100_003 + trial.number) % 2**32
         if self.search.search == "tpe":
@@ -330,7 +332,7 @@ class SweepStudy:
     def publish(self) -> None:
         """Write best.yaml and the leaderboard, and delete the weights of most trials.
 
-        The best trial keeps its weights, and so do failed and running ones.
+        The best trial keeps its weights, and so do failed and running trials.
         """
         with self.lock:
             rows = self.rows()
@@ -348,7 +350,7 @@ class SweepStudy:
             replace_text(self.folder / "leaderboard.html", page)
 
     def _write_best(self, winner: Row, trials: int) -> None:
-        """Write best.yaml, whose first lines are the command that runs it, and its origin."""
+        """Write best.yaml; its first lines give the command to run it, and its origin."""
         path = self.folder / "best.yaml"
         recipe = self.settings.recipe_at(winner.settings, "best", self.folder / "best")
         head = (
@@ -359,10 +361,10 @@ class SweepStudy:
         replace_text(path, head + recipe.to_yaml())
 
     def close(self, test: bool) -> SweepResult:
-        """Report the best trial once all have ended.
+        """Report the best trial when all trials have ended.
 
-        With `test` the best recipe is run and scored on the test split, unless a run was scored
-        before.
+        With `test`, the best recipe is run and scored on the test split, unless a run was already
+        scored.
         """
         rows = self.rows()
         running = ", ".join(str(row.number) for row in rows if row.state == "running")
@@ -427,7 +429,7 @@ class SweepStudy:
 
 
 def _delete_weights(trial: Path) -> None:
-    """Delete the weights of a trial, of its folds and seeds; recipe, split, report and log stay."""
+    """Delete the weights of a trial's folds and seeds; recipe, split, report and log stay."""
     for recipe in trial.rglob("recipe.yaml"):
         for name in ("checkpoints", "model"):
             shutil.rmtree(recipe.with_name(name), ignore_errors=True)

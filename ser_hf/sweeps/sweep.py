@@ -1,4 +1,4 @@
-"""Starts a sweep or continues it: reads and checks recipe, space and folder, and runs the trials.
+"""Starts or continues a sweep: checks recipe, space and folder, and runs the trials.
 
 Processes and machines that share a sweep reach its folder, the corpus and the storage under the
 same paths.
@@ -38,16 +38,16 @@ def sweep(
     run: Runner = run_experiment,
     echo: Callable[[str], None] = print,
 ) -> SweepResult:
-    """Run the trials that remain, then the best recipe, which alone is scored on the test split.
+    """Run the remaining trials, then the best recipe; only this run is scored on the test split.
 
-    A second call continues an interrupted sweep, its trials from their last checkpoints.
+    A second call continues an interrupted sweep; trials continue from their last checkpoints.
 
     Args:
         recipe, space: YAML files or mappings.
         changes: overrides of the recipe for every trial.
-        options: how the sweep runs.
-        run: runs one recipe.
-        echo: receives lines about the progress.
+        options: the options of the sweep.
+        run: a function that runs one recipe.
+        echo: a function that receives lines about the progress.
 
     Raises:
         UserError: naming the key, folder or option that is wrong.
@@ -85,7 +85,7 @@ def sweep(
 def _only_process(settings: SweepSettings) -> Iterator[None]:
     """Refuse a second process in one sweep, unless they share a storage.
 
-    With one process, a trial that is stored as running was killed.
+    If there is only one process, a trial that is stored as running must have been killed.
     """
     if settings.options.storage is not None:
         yield
@@ -105,7 +105,7 @@ def _only_process(settings: SweepSettings) -> Iterator[None]:
 
 
 def _progress(settings: SweepSettings, study: SweepStudy) -> str:
-    """A line with the sweep's folder and the trials so far."""
+    """Return a line with the sweep's folder and the number of trials so far."""
     states = [row.state for row in study.rows()]
     counts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
     search = settings.search
@@ -159,7 +159,7 @@ def _check_change(change: str, points: Sequence[Values]) -> None:
 
 
 def open_folder(settings: SweepSettings, base: Recipe) -> None:
-    """Create the sweep's folder, or refuse one of another sweep by the first key that differs."""
+    """Create the sweep's folder; refuse a folder of another sweep, naming a key that differs."""
     folder = settings.folder
     identity = folder / "sweep.json"
     current = _identity(settings, base)
@@ -188,7 +188,7 @@ def open_folder(settings: SweepSettings, base: Recipe) -> None:
 
 
 def _identity(settings: SweepSettings, base: Recipe) -> dict[str, Any]:
-    """What all calls of one sweep have in common: recipe and space, as JSON has them."""
+    """Return the values that all calls of a sweep share: recipe and space, as JSON values."""
     recipe = base.to_dict()
     for key in ("output_dir", "provenance"):
         recipe.pop(key, None)
@@ -198,5 +198,5 @@ def _identity(settings: SweepSettings, base: Recipe) -> dict[str, Any]:
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested keys as ``section.key``."""
+    """Convert nested keys to keys of the form ``section.key``."""
     return pd.json_normalize(values).to_dict("records")[0]
