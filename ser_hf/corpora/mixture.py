@@ -121,7 +121,8 @@ class MixtureSettings(CorpusSettings):
     corpora: Annotated[
         list[
             Annotated[
-                SerializeAsAny[MixtureItem], OneOf("name", lambda: list(SINGLE_CORPORA), item_class)
+                SerializeAsAny[MixtureItem],
+                OneOf("name", lambda: list(SINGLE_CORPORA), item_class, noun="corpus"),
             ]
         ],
         Field(description="for each corpus its name, root, merge, drop, weight, cap and options"),

@@ -16,12 +16,13 @@ from ..utils.yaml import dump_yaml
 from .model_settings import ModelSettings, architectures, model_settings
 from .settings import AudioSettings, EvaluationSettings, FreezeSettings, HubSettings, LoraSettings
 
-_CORPUS = OneOf("name", lambda: list(CORPORA), settings_class)
+_CORPUS = OneOf("name", lambda: list(CORPORA), settings_class, noun="corpus")
 _PROTOCOL = OneOf(
     "name",
     lambda: list(PROTOCOLS),
     lambda name: PROTOCOLS[name].settings,
     default="speaker_independent",
+    noun="protocol",
 )
 _MODEL = OneOf("architecture", architectures, model_settings)
 

@@ -60,6 +60,7 @@ class OneOf:
         choices: returns the values that the key may have; plug-ins may add some.
         class_of: the class for one of these values.
         default: the value of a missing key; None if the key is required.
+        noun: what the key names, for messages; the key by default.
     """
 
     def __init__(
@@ -68,11 +69,13 @@ class OneOf:
         choices: Callable[[], list[str]],
         class_of: Callable[[str], type[Settings]],
         default: str | None = None,
+        noun: str | None = None,
     ):
         self.key = key
         self.choices = choices
         self.class_of = class_of
         self.default = default
+        self.noun = noun or key
 
     def class_for(self, value: Any) -> type[Settings] | None:
         """The class for a mapping, or None if its key has none of the choices."""
@@ -93,7 +96,7 @@ class OneOf:
         if settings is not None:
             return settings.model_validate({self.key: self.default, **value})
         choice = value.get(self.key, self.default)
-        problem = "missing" if choice is None else f"unknown {self.key} {choice!r:.100}"
+        problem = "missing" if choice is None else f"unknown {self.noun} {choice!r:.100}"
         raise ValueError(f"{self.key}: {problem}; choose one of {', '.join(self.choices())}")
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:

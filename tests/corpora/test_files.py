@@ -58,7 +58,7 @@ def test_a_path_that_is_not_utf8_is_named(tmp_path, name):
     options = {"label": "emotion", "speaker": "speaker_id"} if name == "hub" else {}
     with pytest.raises(UserError) as error:
         load_corpus(name, root / "clips.csv" if name == "csv" else root, **options)
-    assert str(error.value).startswith(f"{tmp_path}/caf\\xe9")
+    assert f"{tmp_path}/caf\\xe9" in str(error.value)
     assert "its path is not UTF-8, which tables of clips cannot hold; rename it" in str(error.value)
     if name == "ravdess":
         with pytest.raises(UserError, match="caf.*xe9.*is not UTF-8"):
