@@ -207,7 +207,7 @@ class Weighted:
         return np.where(self.support > 0, scores, np.nan)
 
     def mean(self, scores: np.ndarray) -> np.ndarray:
-        """The weighted mean of the scores of clips, (clips,), that are not nan: (resamples,)."""
+        """Weighted mean of `scores` (clips,) in each resample, without nan; (resamples,)."""
         defined = np.isfinite(scores)
         return self.weights @ np.where(defined, scores, 0) / (self.weights @ defined)
 

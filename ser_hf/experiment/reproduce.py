@@ -281,7 +281,7 @@ def _differing(saved: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, di
 
 
 def _figures_of(report: Report) -> dict[tuple[str, str], float]:
-    """The figures of a report: {(split, or fold or seed; metric): value}."""
+    """The figures of a report: {(subject, metric): value}; a subject is a split, fold or seed."""
     scores = {**report.parts, report.evaluated_split: report.metrics}
     kind = "fold" if report.protocol.folds else "seed"
     for number, run in report.runs.items():

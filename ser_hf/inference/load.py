@@ -223,7 +223,7 @@ def _check_labels(source: str, names: Mapping[int, str]) -> None:
 def _check_trained(source: str, loaded: _LoadedModel, untrained: bool) -> None:
     """Refuse a model with random weights, unless `untrained` allows it.
 
-    A model of dimensions with random weights is always refused.
+    A model that predicts dimensions, such as arousal, is always refused with random weights.
     """
     if not loaded.missing:
         return

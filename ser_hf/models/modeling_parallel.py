@@ -21,7 +21,7 @@ from .options import Items, OddNumber, WholeNumber
 
 
 class ParallelConfig(ConvolutionConfig):
-    """The options of convolutional branches beside a branch for the sequence of frames.
+    """Options of networks with parallel branches: convolutions, and one for the frame sequence.
 
     The convolutional branches differ only in the sizes of their kernels.
     """

@@ -357,7 +357,10 @@ def _forms(item: int | str, key: str) -> Sequence[int | str]:
 
 
 def _is(speaker: str, form: int | str) -> bool:
-    """Whether a form names the speaker: in full, without its corpus, or by the same number."""
+    """Whether a user's spelling means this speaker.
+
+    `form` is the full key, the key without its corpus, or an equal number.
+    """
     bare = speaker.partition(":")[2]
     if speaker == form or bare == str(form):
         return True

@@ -154,9 +154,9 @@ def run_report(run: str | Path) -> Report:
 
 
 def _chosen(run: str | Path) -> tuple[RunFolder, list[int]]:
-    """The run with the published weights, and its fold or seed numbers.
+    """The run whose weights are published, and its fold or seed numbers.
 
-    This is `run` itself, without numbers, if it is a single run, and otherwise a run below it.
+    For a single run: the run itself, and no numbers. Otherwise: a run in a folder below it.
     """
     folder = RunFolder(run)
     numbers = []

@@ -108,7 +108,7 @@ def chance_of(report: Report) -> float | None:
 
 
 def headline(report: Report) -> list[str]:
-    """The words below the large number: interval, runs, chance."""
+    """The text below the main metric of the page: its interval, number of runs, chance level."""
     words = []
     interval = report.intervals.get(report.main)
     if interval:

@@ -112,8 +112,8 @@ def has_stopped(state: TrainerState) -> bool:
         return False
     if isinstance(stopping, list):
         stopping = stopping[0]
-    waited = stopping["attributes"]["early_stopping_patience_counter"]
-    return waited >= stopping["args"]["early_stopping_patience"]
+    evaluations_without_gain = stopping["attributes"]["early_stopping_patience_counter"]
+    return evaluations_without_gain >= stopping["args"]["early_stopping_patience"]
 
 
 def write_error(checkpoint: Path, error: Exception) -> UserError:

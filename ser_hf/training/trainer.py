@@ -315,7 +315,7 @@ def _logits_alone(outputs: Any, labels: torch.Tensor) -> torch.Tensor:
 
 
 def takes_groups(optimizer_class: Any, settings: dict[str, Any]) -> bool:
-    """Whether an optimizer takes parameter groups; some optimizers choose their parameters."""
+    """Whether an optimizer takes parameter groups; some select the parameters themselves."""
     if not (
         isinstance(optimizer_class, type) and issubclass(optimizer_class, torch.optim.Optimizer)
     ):
