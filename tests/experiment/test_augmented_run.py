@@ -169,10 +169,6 @@ FITTED = ["model={architecture: mfcc_linear}", "training={solver: sklearn}", "au
     [
         (FITTED, r"augment\.speed: has no effect with scikit-learn"),
         (
-            ["augment.oversample=true"],
-            r"augment\.oversample: no longer supported; use training\.balance: class",
-        ),
-        (
             ["training.per_device_train_batch_size=1"],
             r"augment\.mixup: .*training\.per_device_train_batch_size is 1",
         ),

@@ -269,7 +269,12 @@ def test_a_pipeline_without_ser_hf_gives_the_same(published, name):
 @pytest.mark.slow
 def test_published_code_is_that_of_the_model_only(published):
     code = sorted(path.name for path in (published[2] / "whisper").glob("*.py"))
-    assert code == ["configuration.py", "layers.py", "modeling_pooled_encoder.py"]
+    assert code == [
+        "configuration.py",
+        "layers.py",
+        "modeling_pooled_encoder.py",
+        "options.py",
+    ]
 
 
 def test_gradient_checkpointing_changes_no_gradient(build):

@@ -452,7 +452,7 @@ def test_a_whole_run_publishes_one_network(architecture, training, tmp_path):
         (
             "mfcc_forest",
             "training.grid.min_samples_leaf=[1.5]",
-            "training.grid.min_samples_leaf[0]: expected a whole",
+            "training.grid.min_samples_leaf: expected a whole",
         ),
         ("mfcc_svm", "audio.max_duration=2", "audio.max_duration: has no effect with scikit-learn"),
         (
