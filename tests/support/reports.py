@@ -34,7 +34,10 @@ def _evaluated(paths):
 
 
 def whole_report(paths=None, **changes):
-    """Eight speakers of two corpora, six clips each; the splits are made up."""
+    """Eight speakers of two corpora, six clips each; the splits are made up.
+
+    Nothing in it is shared with another report, so that a test may change what it was given.
+    """
     report, labels, speakers = copy.deepcopy(_evaluated(tuple(paths or ())))
     parts = {
         "train": {"clips": 96, "speakers": [f"a:{i}" for i in range(20, 36)]},
@@ -56,7 +59,7 @@ def whole_report(paths=None, **changes):
         "drop_interval": [0.1, 0.3],
     }
     noise |= {"kind": "noise", "unit": "dB", "description": "pink noise", "changed": CLIPS}
-    return {
+    values = {
         **{"name": "toy", "judged_on": "test", "labels": LABELS},
         "protocol": {
             **{
@@ -167,7 +170,8 @@ def whole_report(paths=None, **changes):
             for part in parts
         },
         "definitions": {"uar": "..."},
-    } | changes
+    }
+    return copy.deepcopy(values | changes)
 
 
 def over_folds(report):
