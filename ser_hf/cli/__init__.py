@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.TyperException as error:
         return _mistake(_usage_message(error))
     except UserError as error:
-        return _mistake(str(error))
+        return _mistake(str(error), error.whole)
     except KeyboardInterrupt:
         print(f"interrupted; {remedy}", file=sys.stderr)
         return 130
@@ -136,11 +137,34 @@ def _output_fault(error: OSError) -> int:
     return _mistake(f"the output cannot be written: {error.strerror}")
 
 
-def _mistake(message: str) -> int:
-    """Print the message of a mistake in one line, and return the exit code."""
+def _mistake(message: str, whole: str | None = None) -> int:
+    """Print the message of a mistake in one line, and return the exit code.
+
+    Args:
+        whole: the whole message if the line lacks a part of it; the line then names its file.
+    """
+    line = one_line(message)
+    file = None if whole is None else _save_message(whole)
+    if file is not None:
+        line = f"{line} (the whole message: {file})"
     # One call writes the line, because other processes may write at the same time.
-    sys.stderr.write(f"error: {one_line(message)}\n")
+    sys.stderr.write(f"error: {line}\n")
     return 2
+
+
+def _save_message(message: str) -> Path | None:
+    """Write a message to the cache; None if that is not possible. Equal messages have one file."""
+    # The cache needs numpy, which takes longer to load than a help text may take.
+    from ..utils.cache import cache_root, key_of
+    from ..utils.files import replace_text
+
+    try:
+        file = cache_root() / "messages" / f"{key_of(message)[:12]}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(file, f"{message}\n")
+    except (OSError, UserError):  # a full disk must not hide the mistake itself
+        return None
+    return file
 
 
 def _output_works() -> bool:

@@ -8,13 +8,20 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from .bootstrap import is_unknown
-from .calibration import LOWEST, at_limit
+from .calibration import HIGHEST, LOWEST, at_limit
 
 # If one class has more than this share of the predictions, the model hardly predicts others.
 _ONE_CLASS = 0.95
 # A model with a training score below chance + this share of (1 - chance) is hardly trained.
 _TRAINED = 0.1
 _FEW_SELECTING = 2
+# Why the search for a temperature ended at one of its limits.
+_AT_LIMIT = {
+    LOWEST: "is the lowest value of the search: a lower one always fits better when every clip is "
+    "recognized",
+    HIGHEST: "is the highest value of the search: a higher one always fits better when predictions "
+    "are near chance",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +88,7 @@ def _no_temperature(facts: ModelFacts) -> str | None:
     """The temperature, if it is a limit of the search."""
     if not facts.temperature or not at_limit(facts.temperature):
         return None
-    better = "the sharper the better" if facts.temperature == LOWEST else "the flatter the better"
-    return f"{facts.temperature:g}, {better}"
+    return f"{facts.temperature:g} {_AT_LIMIT[facts.temperature]}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +128,7 @@ FAULTS = (
         _few_selecting,
     ),
     Fault(
-        "The validation clips determine no temperature{}: use more of them.",
+        "The validation clips determine no temperature{}: use more validation clips.",
         _no_temperature,
     ),
 )

@@ -44,7 +44,7 @@ class Finding:
     """A finding about a corpus.
 
     `code` identifies the kind of finding and does not change between versions. `files` are pairs of
-    a path and a remark, which may be empty.
+    a path and a remark, which may be empty; or pairs of another `noun`, such as speaker.
     """
 
     code: str
@@ -52,6 +52,7 @@ class Finding:
     text: str
     advice: str = ""
     files: tuple[tuple[str, str], ...] = ()
+    noun: str = "file"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -256,12 +257,12 @@ def _near_copies(pairs: Sequence[NearCopy]) -> Iterator[Finding]:
     if across:
         count = counted(len(across), "pair")
         sentence = f"{count} {text} under different speakers or labels."
-        yield Finding("near-copies-across", "warning", sentence, _LISTEN, across)
+        yield Finding("near-copies-across", "warning", sentence, _LISTEN, across, "pair")
 
     within = _pairs_of_files([pair for pair in pairs if not pair.across])
     if within:
         sentence = f"{counted(len(within), 'pair')} {text}."
-        yield Finding("near-copies", "note", sentence, _LISTEN, within)
+        yield Finding("near-copies", "note", sentence, _LISTEN, within, "pair")
 
 
 def _pairs_of_files(pairs: Sequence[NearCopy]) -> tuple[tuple[str, str], ...]:
@@ -365,6 +366,7 @@ def _balance(clips: Sequence[AudioFile]) -> Iterator[Finding]:
             f"{len(lacking)} of {count} without clips of some label.",
             "The speaker then predicts the label; see the table of labels by speaker.",
             tuple(lacking),
+            noun="speaker",
         )
 
 

@@ -150,7 +150,8 @@ def require_apart(
         twins: pairs of rows with the same take; None if they were not searched for.
 
     Raises:
-        UserError: if they do; the message has the first ten such groups of clips, and their number.
+        UserError: if they do; the message has the first such groups of clips, and their number;
+            its `whole` has all of them.
     """
     ids = read_column(dataset, "id")
     hashes = _hashes(dataset)
@@ -159,8 +160,9 @@ def require_apart(
     across = list(_in_two_parts(splits, copies, ids))
     if across:
         raise UserError(
-            f"protocol {splits[0].name}: these are the same recording in two parts: "
-            f"{_first_of(across)}; list one of each in corpus.exclude"
+            f"protocol {splits[0].name}: these are the same recording in two parts",
+            items=across,
+            remedy="list one of each in corpus.exclude",
         )
 
     takes = [(twin.first, twin.second) for twin in twins or ()]
@@ -168,8 +170,10 @@ def require_apart(
     if across:
         raise UserError(
             f"protocol {splits[0].name}: these are the same take, cut, re-encoded or changed in "
-            f"level, in two parts: {_first_of(across)}; list one of each in corpus.exclude, or set "
-            "protocol.near_duplicates: tell if you have listened to them and they differ"
+            "level, in two parts",
+            items=across,
+            remedy="list one of each in corpus.exclude, or set protocol.near_duplicates: tell if "
+            "you have listened to them and they differ",
         )
 
 

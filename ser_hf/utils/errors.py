@@ -4,8 +4,11 @@ import errno
 import os
 import re
 import unicodedata
+from collections.abc import Sequence
 
 MOST = 300  # characters of a message
+_MOST_OF_REMEDY = 200  # characters of a remedy that is never cut
+_MOST_OF_WHOLE = 1_000_000  # characters of the whole message that are kept
 
 
 class UserError(ValueError):
@@ -15,10 +18,28 @@ class UserError(ValueError):
     code 2.
 
     Example: `raise ser_hf.UserError("corpus.root: data/RAVDESS is not a folder")`
+
+    Args:
+        message: what is wrong. It begins with the key or the file.
+        items: what the message is about, such as all clips concerned. The line has the first ones
+            and the number of all.
+        remedy: what to do; it ends the line and is never cut. Without it the remedy is the part
+            of the message after the last semicolon.
+
+    Attributes:
+        whole: the whole message with all items, one below the other, if the line lacks a part of
+            it; otherwise None.
     """
 
-    def __init__(self, message: object):
-        super().__init__(one_line(message))
+    def __init__(self, message: object, *, items: Sequence[str] = (), remedy: str = ""):
+        super().__init__(_with_items(str(message), items, remedy) if items else one_line(message))
+        self.whole: str | None = None
+        if items:
+            if any(item not in str(self) for item in items):
+                lines = [f"{message}:", *items, remedy]
+                self.whole = "\n".join(printable(line) for line in lines)[:_MOST_OF_WHOLE]
+        elif len(str(message)) > MOST:
+            self.whole = printable(str(message)[:_MOST_OF_WHOLE])
 
 
 _MAKE_ROOM = "make room there, or name another folder"
@@ -54,7 +75,8 @@ def _is_visible(character: str) -> bool:
 def one_line(text: object) -> str:
     """At most `MOST` printable characters of a message, in one line.
 
-    The middle of a longer message is left out: it begins with the key and ends with the remedy.
+    The middle of a longer message is left out: it begins with the key and ends with the remedy,
+    which is the part after the last semicolon.
     """
     message = str(text)
     if len(message) > 4 * MOST:
@@ -62,12 +84,34 @@ def one_line(text: object) -> str:
     message = " ".join(printable(message).split()) or type(text).__name__
     if len(message) <= MOST:
         return message
-    # The cuts are between words, unless one word fills the whole space.
-    head = message[: MOST * 3 // 5]
+
+    remedy = len(message) - message.rfind("; ")
+    kept = remedy if MOST // 3 < remedy <= _MOST_OF_REMEDY else MOST // 3
+    tail = message[-kept:]
+    if kept != remedy:
+        # The cuts are between words, unless one word fills the whole space.
+        tail = tail.partition(" ")[2] or tail
+    head = message[: MOST * 14 // 15 - kept]
     head = head.rpartition(" ")[0] or head
-    tail = message[-MOST // 3 :]
-    tail = tail.partition(" ")[2] or tail
-    return f"{head} ... {tail}"
+    return f"{head} ... {tail.removeprefix('; ')}"
+
+
+def _with_items(message: str, items: Sequence[str], remedy: str) -> str:
+    """A line of `MOST` characters: a message, as many of its items as fit, and the remedy.
+
+    The first item is always part of it.
+    """
+    begin = one_line(f"{message}:")
+    end = f"; {remedy}" if remedy else ""
+    shown = [one_line(item) for item in items[:MOST]]
+    while True:
+        listed = "; ".join(shown)
+        if len(shown) < len(items):
+            listed += f"; and {len(items) - len(shown):,} more, {len(items):,} in all"
+        line = f"{begin} {listed}{end}"
+        if len(line) <= MOST or len(shown) == 1:
+            return line
+        shown.pop()
 
 
 def machine_fault(error: BaseException) -> str | None:

@@ -143,3 +143,24 @@ def test_no_file_gets_the_number_of_a_closed_stream(tmp_path):
     done = subprocess.run(["sh", "-c", closing, sys.executable, code], cwd=tmp_path, timeout=60)
     assert done.returncode == 0
     assert int((tmp_path / "x").read_text()) > 2
+
+
+def test_a_message_that_is_cut_names_the_file_with_all_of_it(monkeypatch, capsys, private_cache):
+    monkeypatch.setattr("ser_hf.utils.errors.MOST", 300)
+    pairs = [f"x:{i}/1 (train) and x:{i}/2 (test)" for i in range(100)]
+    error = cli.UserError("protocol p: the same take", items=pairs, remedy="remove one of each")
+    monkeypatch.setattr("ser_hf.cli.train.run_recipe", Mock(side_effect=error))
+    line = complaint(capsys, "train", "a.yaml")
+    message, _, file = line.removesuffix(")").partition(" (the whole message: ")
+    assert message.endswith("more, 100 in all; remove one of each")
+    assert Path(file).parent == private_cache / "messages"
+    assert Path(file).read_text().splitlines()[1:] == [*pairs, "remove one of each"]
+
+
+def test_a_message_is_printed_also_if_its_file_cannot_be_written(monkeypatch, capsys, tmp_path):
+    (tmp_path / "messages").write_text("no folder")
+    monkeypatch.setenv("SER_HF_CACHE", str(tmp_path))
+    monkeypatch.setattr("ser_hf.utils.errors.MOST", 300)
+    error = cli.UserError(f"a: {'x ' * 300}; remove it")
+    monkeypatch.setattr("ser_hf.cli.train.run_recipe", Mock(side_effect=error))
+    assert complaint(capsys, "train", "a.yaml").endswith("; remove it")

@@ -30,8 +30,8 @@ UNUSED = [[60, 2, 0], [1, 40, 0], [5, 6, 0]]
         ({"train_score": 0.45}, None),
         ({"selecting": ["toy:1", "toy:2"]}, "selected the model (toy:1, toy:2), which"),
         ({"selecting": ["toy:unknown"]}, None),
-        ({"temperature": LOWEST}, "no temperature (0.01, the sharper the better):"),
-        ({"temperature": HIGHEST}, "no temperature (100, the flatter the better):"),
+        ({"temperature": LOWEST}, "(0.01 is the lowest value"),
+        ({"temperature": HIGHEST}, "(100 is the highest value"),
     ],
 )
 def test_a_degenerate_model_has_one_warning_for_each_fault(changes, warned):

@@ -155,6 +155,7 @@ def test_balance():
     assert few["few-speakers"].text.startswith("2 speakers")
     assert few["empty-cells"].text == "1 of 2 speakers without clips of some label."
     assert few["empty-cells"].files == (("b", ""),)
+    assert few["empty-cells"].noun == "speaker"
 
 
 def test_a_label_that_the_recording_reveals():

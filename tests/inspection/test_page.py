@@ -47,7 +47,7 @@ def test_the_json_has_its_keys_and_a_row_for_every_file(facts, faulty):
     assert facts["counts"]["hours"] == pytest.approx(
         sum(file.measured.duration for file in faulty.clips) / 3600
     )
-    assert set(facts["findings"][0]) == {"code", "level", "text", "advice", "files"}
+    assert set(facts["findings"][0]) == {"code", "level", "text", "advice", "files", "noun"}
     rows = {row["path"]: row for row in facts["files"]}
     assert len(rows) == len(faulty.files) == 55
     good = rows["AudioWAV/1002_DFA_ANG_XX.wav"]

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pickle
 
 import pytest
 
@@ -38,6 +39,65 @@ def test_a_long_message_keeps_its_key_and_its_remedy(length, filling):
     assert message.startswith("corpus.root: ")
     assert message.endswith("name a folder")
     assert " ... " in message
+
+
+REMEDY = "list one of each in corpus.exclude, or set protocol.near_duplicates: tell if you have "
+REMEDY += "listened to them and they differ"
+
+
+@pytest.mark.parametrize("filling", ["x", "x ", "x; "])
+def test_a_remedy_of_usual_length_is_never_cut(filling):
+    """The remedy of 140 characters lost its beginning."""
+    message = one_line(f"protocol cross_corpus: {filling * 300}; {REMEDY}")
+    assert len(message) <= MOST
+    assert message.startswith("protocol cross_corpus: ")
+    assert message.endswith(f" ... {REMEDY}")
+
+
+def test_a_long_remedy_leaves_room_for_the_beginning():
+    message = one_line(f"corpus.root: {'x ' * 200}; {'use another folder ' * 20}")
+    assert len(message) <= MOST
+    assert message.startswith("corpus.root: ")
+
+
+def test_a_short_message_is_whole():
+    assert UserError("corpus.root: data is not a folder").whole is None
+    error = UserError("corpus: are twice", items=["a and b", "c and d"], remedy="remove one")
+    assert str(error) == "corpus: are twice: a and b; c and d; remove one"
+    assert error.whole is None
+
+
+def test_a_list_that_does_not_fit_is_counted_and_kept_whole():
+    items = [f"x:0{i}/{i} (train) and x:1{i}/{i} (test)" for i in range(9)]
+    error = UserError("protocol p: the same take in two parts", items=items, remedy=REMEDY)
+    line = str(error)
+    assert len(line) <= MOST
+    assert line.startswith(f"protocol p: the same take in two parts: {items[0]}; ")
+    assert line.endswith(f"more, 9 in all; {REMEDY}")
+    shown = sum(item in line for item in items)
+    assert f"and {9 - shown} more" in line
+    assert error.whole.splitlines() == [
+        "protocol p: the same take in two parts:",
+        *items,
+        REMEDY,
+    ]
+
+
+def test_the_first_item_is_shown_however_long_it_is():
+    error = UserError("corpus: twice", items=["a" * 10_000, "b"], remedy=REMEDY)
+    assert "aaa ... aaa" in str(error)
+    assert len(str(error)) < 2 * MOST
+    assert str(error).endswith(f"and 1 more, 2 in all; {REMEDY}")
+    assert "a" * 10_000 in error.whole
+
+
+def test_a_message_that_is_cut_is_kept_whole():
+    text = f"corpus.root: {'x ' * 200}; name a folder"
+    error = UserError(text)
+    assert error.whole == text
+    assert str(error) == one_line(text)
+    sent = pickle.loads(pickle.dumps(error))  # by a worker process
+    assert (str(sent), sent.whole) == (str(error), error.whole)
 
 
 def test_a_full_disk_names_file_and_remedy():
