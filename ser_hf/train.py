@@ -66,9 +66,12 @@ def run_recipe(
     is_main_process = os.environ.get("RANK", "0") == "0"
     publishes = hub.repo is not None and is_main_process
     if publishes:
+        from .hub.eval_results import Benchmark
         from .hub.push import resolve_repo_id
 
-        # missing write access is reported before hours of training
+        # A wrong name and missing write access are reported before hours of training.
+        if hub.benchmark is not None:
+            Benchmark.from_text(hub.benchmark)
         resolve_repo_id(hub.repo, key="hub.repo")
 
     with freed_memory_kept():

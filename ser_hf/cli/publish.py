@@ -21,6 +21,10 @@ def publish(
         str | None, Option(metavar="USER/NAME", help="A dataset with the report.")
     ] = None,
     space: Annotated[bool, Option("--space", help="A Gradio page to try the model on.")] = False,
+    benchmark: Annotated[
+        str | None,
+        Option(metavar="USER/NAME[:TASK]", help="A dataset whose leaderboard shows the result."),
+    ] = None,
 ) -> None:
     """Publish a finished run to the Hub.
 
@@ -33,11 +37,19 @@ def publish(
 
     hub = _hub_section(run)
     if repo is not None:
-        print(publish(run, repo, private=private, report_repo=report_repo, space=space))
+        published = publish(
+            run,
+            repo,
+            private=private,
+            report_repo=report_repo,
+            space=space,
+            benchmark=benchmark,
+        )
+        print(published)
         return
     if hub is None or hub.repo is None:
         raise UserError("--repo: missing, and the run's recipe names no repository (hub.repo)")
-    if private or report_repo or space:
+    if private or report_repo or space or benchmark:
         raise UserError(
             "--repo: missing; other options need it (without any, the recipe's hub section is used)"
         )

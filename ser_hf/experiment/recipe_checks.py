@@ -46,10 +46,20 @@ def check(recipe: Recipe) -> None:
     _check_solver_of_model(recipe)
     _check_frozen(recipe)
     _check_lora(recipe)
+    _check_benchmark(recipe)
     if recipe.training.solver == "sklearn":
         _check_unused_by_sklearn(recipe)
     else:
         _check_trainer(recipe)
+
+
+def _check_benchmark(recipe: Recipe) -> None:
+    """Check that the run will have a result for the leaderboard of `hub.benchmark`."""
+    if recipe.hub.benchmark is not None and recipe.evaluation.part != "test":
+        raise UserError(
+            "hub.benchmark: a leaderboard takes results of test speakers, and the recipe has "
+            f"evaluation.part: {recipe.evaluation.part}"
+        )
 
 
 def _check_preparation(recipe: Recipe) -> None:

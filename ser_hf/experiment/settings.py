@@ -176,6 +176,13 @@ class HubSettings(Settings):
         None
     )
     space: Annotated[bool, Field(description="also publish a demo of the model")] = False
+    benchmark: Annotated[
+        str | None,
+        Field(
+            description="dataset on the Hub whose leaderboard shows the result, USER/NAME or "
+            "USER/NAME:TASK"
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
@@ -185,7 +192,7 @@ class HubSettings(Settings):
                 raise ValueError(
                     f"{key}: expected USER/NAME, of letters, digits, -, _ and ., got {name!r:.100}"
                 )
-        for key in ("report_repo", "space"):
+        for key in ("report_repo", "space", "benchmark"):
             if self.repo is None and getattr(self, key):
                 raise ValueError(
                     f"{key}: nothing is published while hub.repo is null; name a repository there"
@@ -200,4 +207,5 @@ class HubSettings(Settings):
             "private": self.private,
             "report_repo": self.report_repo,
             "space": self.space,
+            "benchmark": self.benchmark,
         }

@@ -38,6 +38,8 @@ from ..report.write import write_report
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import dump_yaml, read_yaml
+from .eval_results import FOLDER as EVAL_RESULTS
+from .eval_results import Benchmark, require_comparable, write_result
 from .push import Pushed, machine_paths, push, require_no_paths, resolve_repo_id, without_paths
 from .space import Demo, write_space
 from .verdict import Verdict
@@ -51,6 +53,7 @@ OWNED = (
     "*.py",
     "*.png",
     "adapter/*",
+    f"{EVAL_RESULTS}/*.yaml",
     "preprocessor_config.json",
     "processor_config.json",
     "recipe.yaml",
@@ -102,6 +105,7 @@ def publish(
     private: bool = False,
     report_repo: str | None = None,
     space: bool | str = False,
+    benchmark: str | None = None,
     token: str | None = None,
 ) -> Published:
     """Publish a finished run, or update an earlier publication.
@@ -117,13 +121,15 @@ def publish(
         private: whether new repositories are private; existing repositories stay as they are.
         report_repo: the id of a dataset repository for the report.
         space: the id of the Space for a Gradio demo; True for the name of the model.
+        benchmark: a dataset on the Hub whose leaderboard is to show the result, USER/NAME or
+            USER/NAME:TASK.
 
     Returns:
         The repositories with their commits, and the verdict about the published model.
 
     Raises:
-        UserError: if the run is unfinished, the model fails verification, or the Hub refuses the
-            upload.
+        UserError: if the run is unfinished, the model fails verification, its result must not be
+            on the leaderboard of `benchmark`, or the Hub refuses the upload.
     """
     run = Path(run)
     repo_id = resolve_repo_id(repo_id, token)
@@ -131,15 +137,21 @@ def publish(
         report_repo = resolve_repo_id(report_repo, token, "--report-repo")
     space_repo = _space_repo(space, repo_id, token)
     require_finished(run)
+    report = run_report(run)
+    leaderboard = None
+    if benchmark is not None:
+        leaderboard = Benchmark.from_text(benchmark)
+        require_comparable(report, leaderboard)
     reference_clips, reference_logits = read_reference(run)
     publication = _Publication(
         run=run,
         reference_clips=reference_clips,
         reference_logits=reference_logits,
-        report=run_report(run),
+        report=report,
         model_repo=repo_id,
         report_repo=report_repo or None,
         space_repo=space_repo,
+        benchmark=leaderboard,
         private=private,
         token=token,
     )
@@ -170,6 +182,7 @@ class _Publication:
     model_repo: str
     report_repo: str | None
     space_repo: str | None
+    benchmark: Benchmark | None
     private: bool
     token: str | None
 
@@ -191,6 +204,8 @@ class _Publication:
             report_repo=self.report_repo,
             space=self.space_repo,
         )
+        if self.benchmark is not None:
+            write_result(folder, self.report, self.benchmark)
         verdict = self._verify(folder)
         if not verdict.good:
             raise UserError(

@@ -193,7 +193,7 @@ def test_a_recipe_with_a_repository_publishes_at_its_end(crnn, tmp_path, monkeyp
     words = [f"output_dir={crnn}", "hub={repo: tester/tiny, space: true}"]
     # Nothing of it is trained again.
     ser_hf.run_recipe({"name": "tiny", **TINY, "model": TINY_CRNN}, words, resume=True)
-    options = {"private": True, "report_repo": None, "space": True}
+    options = {"private": True, "report_repo": None, "space": True, "benchmark": None}
     assert calls == [("hub.repo", "tester/tiny"), (str(crnn), "tester/tiny", options)]
 
 
@@ -202,6 +202,7 @@ def test_a_recipe_with_a_repository_publishes_at_its_end(crnn, tmp_path, monkeyp
     [
         ("{space: true}", r"^hub\.space: nothing is published while hub\.repo is null"),
         ("{repo: a/b/c}", r"^hub\.repo: expected USER/NAME, .*got 'a/b/c'"),
+        ("{repo: a/b, benchmark: c}", r"^hub\.benchmark: expected USER/NAME .*got 'c'"),
     ],
 )
 def test_the_repository_is_checked_before_training(section, message):
