@@ -22,15 +22,15 @@ from ..evaluation.tasks import TASKS
 from ..loading.plan import Blueprint, blueprint
 from ..models.preparation import Preparation
 from ..protocols import (
-    PROTOCOLS,
     Audit,
     ProtocolSettings,
     Split,
     audit,
     contradictions,
     require_apart,
-    split_corpus,
+    split_by,
 )
+from ..protocols.settings import RandomSettings
 from ..utils.cache import key_of
 from ..utils.errors import UserError
 from .level import loudness_note
@@ -103,7 +103,7 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
     protocol = recipe.protocol
 
     corpus = load_recipe_corpus(recipe)
-    splits = split_corpus(corpus.dataset, protocol.name, protocol.folds, **protocol.options)
+    splits = split_by(corpus.dataset, protocol)
     leaky_protocol = foil_protocol(protocol, splits[0]) if protocol.foil else None
     leaky_splits = _leaky_splits(corpus.dataset, leaky_protocol, splits[0])
 
@@ -183,12 +183,13 @@ def foil_protocol(protocol: ProtocolSettings, split: Split) -> ProtocolSettings:
             "gap to a protocol whose test speakers are new"
         )
     clips = sum(len(rows) for rows in split.rows.values())
-    options = {
-        "validation": len(split.rows["validation"]) / clips,
-        "test": len(split.rows["test"]) / clips,
-        "seed": protocol.options.get("seed", 0),
-    }
-    return PROTOCOLS[protocol.foil].settings(name=protocol.foil, near_duplicates="tell", **options)
+    return RandomSettings(
+        name=protocol.foil,
+        near_duplicates="tell",
+        validation=len(split.rows["validation"]) / clips,
+        test=len(split.rows["test"]) / clips,
+        seed=getattr(protocol, "seed", 0),  # a published list of speakers has no seed
+    )
 
 
 def _leaky_splits(
@@ -198,7 +199,7 @@ def _leaky_splits(
     if leaky_protocol is None:
         return []
     used = sorted(row for rows in split.rows.values() for row in rows)
-    drawn = split_corpus(dataset.select(used), leaky_protocol.name, **leaky_protocol.options)[0]
+    (drawn,) = split_by(dataset.select(used), leaky_protocol)
     rows_in_dataset = {part: [used[row] for row in rows] for part, rows in drawn.rows.items()}
     return [dataclasses.replace(drawn, rows=rows_in_dataset)]
 

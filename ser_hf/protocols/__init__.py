@@ -1,8 +1,14 @@
 """Protocols: rules that split a corpus into train, validation and test, and the leakage audit."""
 
 from .audit import Audit, audit, contradictions, require_apart, worst_audit
-from .registry import FOILS, PROTOCOLS, Protocol, split_corpus
-from .rules import speaker_independent
+from .registry import (
+    FOILS,
+    PROTOCOLS,
+    Protocol,
+    speaker_independent,
+    split_by,
+    split_corpus,
+)
 from .settings import ProtocolSettings
 from .split import PAIRS, PARTS, Split, fingerprint, make_split, may_share, save_splits
 
@@ -23,6 +29,7 @@ __all__ = [
     "require_apart",
     "save_splits",
     "speaker_independent",
+    "split_by",
     "split_corpus",
     "worst_audit",
 ]

@@ -11,19 +11,27 @@ from datasets import Dataset
 
 from ..utils.errors import UserError
 from .rules import hold_out
+from .settings import (
+    KFoldSettings,
+    LeaveOneCorpusOutSettings,
+    LeaveOneSessionOutSettings,
+    LeaveOneSpeakerOutSettings,
+)
 from .split import Split, make_split, read_column, rows_where
 
 # A fold's title names up to this number of speakers.
 _NAMED = 6
 
 
-def kfold(dataset: Dataset, k: int = 5, validation: float = 0.15, seed: int = 0) -> list[Split]:
+def kfold(dataset: Dataset, settings: KFoldSettings) -> list[Split]:
     """Split into k folds by speaker, with similar shares of each label of each corpus in all folds.
 
     Folds are drawn by scikit-learn's `StratifiedGroupKFold`.
     """
+    k = settings.k
+    seed = settings.seed
     speakers = _groups(dataset, "speaker", "kfold")
-    if not 2 <= k <= len(speakers):
+    if k > len(speakers):
         raise UserError(
             f"protocol.k: {len(speakers)} speakers make 2 to {len(speakers)} folds, got {k}"
         )
@@ -31,7 +39,7 @@ def kfold(dataset: Dataset, k: int = 5, validation: float = 0.15, seed: int = 0)
     if not all(tested):  # with few speakers, stratifying may leave a fold empty
         shuffled = np.random.default_rng(seed).permutation(speakers)
         tested = [sorted(part.tolist()) for part in np.array_split(shuffled, k)]
-    return folds_by_speaker("kfold", dataset, tested, validation, seed)
+    return folds_by_speaker("kfold", dataset, tested, settings.validation, seed)
 
 
 def _stratified_folds(dataset: Dataset, k: int, seed: int) -> list[list[str]]:
@@ -58,7 +66,7 @@ def _stratified_folds(dataset: Dataset, k: int, seed: int) -> list[list[str]]:
     return [sorted(set(speaker_of_row[test])) for _, test in folds]
 
 
-def leave_one_speaker_out(dataset: Dataset, validation: float = 0.15, seed: int = 0) -> list[Split]:
+def leave_one_speaker_out(dataset: Dataset, settings: LeaveOneSpeakerOutSettings) -> list[Split]:
     """Split into one fold per speaker.
 
     Validation is a share of the other speakers. If there is only one other speaker, it is a share
@@ -66,10 +74,10 @@ def leave_one_speaker_out(dataset: Dataset, validation: float = 0.15, seed: int 
     """
     name = "leave_one_speaker_out"
     tested = [[speaker] for speaker in _groups(dataset, "speaker", name)]
-    return folds_by_speaker(name, dataset, tested, validation, seed)
+    return folds_by_speaker(name, dataset, tested, settings.validation, settings.seed)
 
 
-def leave_one_corpus_out(dataset: Dataset, validation: float = 0.15, seed: int = 0) -> list[Split]:
+def leave_one_corpus_out(dataset: Dataset, settings: LeaveOneCorpusOutSettings) -> list[Split]:
     """Split into one fold per corpus.
 
     The test clips of a fold have other rooms, microphones, sentences and instructions than its
@@ -79,10 +87,10 @@ def leave_one_corpus_out(dataset: Dataset, validation: float = 0.15, seed: int =
     name = "leave_one_corpus_out"
     corpora = _groups(dataset, "corpus", name)
     tested = {corpus: rows_where(dataset, "corpus", [corpus]) for corpus in corpora}
-    return _folds(name, dataset, tested, validation=validation, seed=seed)
+    return _folds(name, dataset, tested, validation=settings.validation, seed=settings.seed)
 
 
-def leave_one_session_out(dataset: Dataset, validation: float = 0.15, seed: int = 0) -> list[Split]:
+def leave_one_session_out(dataset: Dataset, settings: LeaveOneSessionOutSettings) -> list[Split]:
     """Split into one fold per recording session, as is usual for IEMOCAP.
 
     Validation is a share of the other sessions, at least one session. The dialogue partners of the
@@ -108,8 +116,8 @@ def leave_one_session_out(dataset: Dataset, validation: float = 0.15, seed: int 
         name,
         dataset,
         tested,
-        validation=validation,
-        seed=seed,
+        validation=settings.validation,
+        seed=settings.seed,
         by="session",
         test_apart=("speaker", "session"),
     )

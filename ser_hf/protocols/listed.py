@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -22,37 +22,33 @@ from ..utils.errors import UserError
 from ..utils.files import parse_json
 from ..utils.yaml import read_text
 from .folds import folds_by_speaker
-from .rules import check_share, draw_clips, hold_out, match_speakers, speaker_independent
+from .rules import by_speaker, draw_clips, hold_out, match_speakers
+from .settings import (
+    ColumnSettings,
+    EmoBoxListsSettings,
+    EmoBoxSettings,
+    FileSettings,
+    PublishedSpeakersSettings,
+    SpeakerIndependentSettings,
+)
 from .split import PARTS, Split, make_split, read_column, rows_where
 
 Rows = dict[str, list[int]]
 _FOLD = re.compile(r"fold_[0-9]{1,4}", re.ASCII)
 
 
-def from_file(
-    dataset: Dataset,
-    path: str = "",
-    shared_speakers: bool = False,
-    validation: float = 0.15,
-    seed: int = 0,
-) -> Split | list[Split]:
+def from_file(dataset: Dataset, settings: FileSettings) -> Split | list[Split]:
     """Read the split, or one split for each fold, from a file.
 
-    Args:
-        path: a JSON file with ``{"train": [...], "validation": [...], "test": [...]}``, or with
-            ``{"folds": [...]}`` and such an object for each fold. Entries are ids or full speaker
-            names. The split.json of a run is such a file.
-        shared_speakers: whether test speakers may be in train or validation.
-        validation: share of the training speakers for validation if the file has no validation
-            part.
-        seed: seed for the draw of these speakers.
+    The file is a JSON file with ``{"train": [...], "validation": [...], "test": [...]}``, or with
+    ``{"folds": [...]}`` and such an object for each fold. Entries are ids or full speaker names.
+    The split.json of a run is such a file.
 
     Raises:
         UserError: for a file that cannot be read, an unknown entry, a clip in two parts, or test
             speakers in train or validation without `shared_speakers`.
     """
-    if not path:
-        raise UserError("protocol.path: missing; protocol file needs the file that lists the parts")
+    path = settings.path
     if path.lower().endswith((".csv", ".tsv")):
         raise UserError(
             f"{path}: expected a JSON file; for a column of the corpus use protocol.name: column"
@@ -69,8 +65,15 @@ def from_file(
             for part, entries in listed.parts.items()
         }
         _check_rows(dataset, rows, path, fold)
-        split = _split("file", dataset, rows, fold=fold, validation=validation, seed=seed)
-        _check_leak(split, path, shared_speakers)
+        split = _split(
+            "file",
+            dataset,
+            rows,
+            fold=fold,
+            validation=settings.validation,
+            seed=settings.seed,
+        )
+        _check_leak(split, path, settings.shared_speakers)
         splits.append(split)
     return _one_or_all(splits)
 
@@ -147,46 +150,36 @@ def _read_fold(path: str, listed: Any) -> ListedFold:
     return ListedFold(parts, name if isinstance(name, str) else None)
 
 
-def by_column(
-    dataset: Dataset,
-    column: str | list[str] = "split",
-    parts: dict[str, str] | None = None,
-    shared_speakers: bool = False,
-    validation: float = 0.15,
-    seed: int = 0,
-) -> Split | list[Split]:
+def by_column(dataset: Dataset, settings: ColumnSettings) -> Split | list[Split]:
     """Read the split from a column of the corpus, such as the official split of a data set.
 
-    Args:
-        column: name of the column, or one name per fold. Clips without a value are in no part.
-        parts: {word in the column: part}, such as ``{0: train, 1: test}``; clips with other words
-            are in no part. By default the words are train, validation, test and their synonyms
-            (`ser_hf.corpora.columns.SPLIT_WORDS`).
-        shared_speakers, validation, seed: see `from_file`.
+    Several columns are the folds. Clips without a value in the column, or with a word that
+    `settings.parts` lacks, are in no part. Without `settings.parts` the words are train,
+    validation, test and their synonyms (`ser_hf.corpora.columns.SPLIT_WORDS`).
     """
-    for word, part in (parts or {}).items():
-        if part not in PARTS:
-            raise UserError(
-                f"protocol.parts.{word}: unknown part {part!r}; choose one of {', '.join(PARTS)}"
-            )
-    columns = [column] if isinstance(column, str) else column
-    if not columns:
-        raise UserError("protocol.column: an empty list; name a column, or one column per fold")
+    columns = [settings.column] if isinstance(settings.column, str) else settings.column
 
     splits = []
     for name in columns:
-        rows = _column_rows(dataset, name, parts)
+        rows = _column_rows(dataset, name, settings.parts)
         for part in ("train", "test"):
             if not rows[part]:
                 raise UserError(f"protocol.column: no clip has {part} in the column {name!r}")
         fold = name if len(columns) > 1 else None
-        split = _split("column", dataset, rows, fold=fold, validation=validation, seed=seed)
-        _check_leak(split, f"protocol.column: {name}", shared_speakers)
+        split = _split(
+            "column",
+            dataset,
+            rows,
+            fold=fold,
+            validation=settings.validation,
+            seed=settings.seed,
+        )
+        _check_leak(split, f"protocol.column: {name}", settings.shared_speakers)
         splits.append(split)
     return _one_or_all(splits)
 
 
-def emobox_lists(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Split | list[Split]:
+def emobox_lists(dataset: Dataset, settings: EmoBoxListsSettings) -> Split | list[Split]:
     """Read the folds of EmoBox from the columns `fold_1`, `fold_2`, ... of the corpus `emobox`.
 
     EmoBox lists validation clips for MELD and MSP-Podcast only. For other corpora, validation is a
@@ -199,7 +192,6 @@ def emobox_lists(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Sp
         raise UserError(
             f"protocol.name: {name} needs the columns fold_1 and so on of the corpus emobox"
         )
-    check_share("protocol.validation", validation)
 
     splits = []
     for column in sorted(columns, key=_fold_number):
@@ -213,8 +205,8 @@ def emobox_lists(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Sp
             train, validated = draw_clips(
                 dataset,
                 rows["train"],
-                validation,
-                seed=seed,
+                settings.validation,
+                seed=settings.seed,
                 stratified=True,
                 key="protocol.validation",
             )
@@ -225,8 +217,8 @@ def emobox_lists(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Sp
             dataset,
             rows,
             fold=column if len(columns) > 1 else None,
-            validation=validation,
-            seed=seed,
+            validation=settings.validation,
+            seed=settings.seed,
             with_notes=False,
         )
         splits.append(split)
@@ -366,19 +358,19 @@ def published_list(file: str) -> dict[str, PublishedSplits]:
     return published
 
 
-def ravdess_actors(dataset: Dataset) -> Split:
+def ravdess_actors(dataset: Dataset, settings: PublishedSpeakersSettings) -> Split:
     """Split RAVDESS as many public notebooks do.
 
     Actors 1-16 are for training, 17-20 for validation, 21-24 for the test.
     """
     speakers = {"train": ["1-16"], "validation": ["17-20"], "test": ["21-24"]}
-    return _by_speakers("ravdess/actors-1-16-17-20-21-24", dataset, "ravdess", speakers)
+    return _by_speakers(settings.name, dataset, "ravdess", speakers)
 
 
-def audb_cremad(dataset: Dataset) -> Split:
+def audb_cremad(dataset: Dataset, settings: PublishedSpeakersSettings) -> Split:
     """Split CREMA-D by speakers as audEERING's audb does: 56 train, 18 dev, 17 test."""
     speakers = published_list("audb")["cremad"].parts
-    return _by_speakers("audb/cremad", dataset, "cremad", speakers)
+    return _by_speakers(settings.name, dataset, "cremad", speakers)
 
 
 def _by_speakers(
@@ -386,48 +378,45 @@ def _by_speakers(
 ) -> Split:
     """Make the split with these speakers in each part."""
     _require_corpus(name, dataset, corpus)
-    split = speaker_independent(
-        dataset,
+    listed = SpeakerIndependentSettings(
         train=speakers["train"],
         validation=speakers["validation"],
         test=speakers["test"],
     )
-    return make_split(name, dataset, split.rows)
+    return make_split(name, dataset, by_speaker(dataset, listed).rows)
 
 
-def emobox(corpus: str) -> Callable[..., Split | list[Split]]:
-    """Make the function of the protocol `emobox/CORPUS`.
+def emobox(dataset: Dataset, settings: EmoBoxSettings) -> Split | list[Split]:
+    """Make EmoBox's folds of one corpus, the one that the protocol's name ends with.
 
     EmoBox lists the test clips, but no validation clips. Where it lists test speakers (RAVDESS,
     SAVEE), validation speakers are drawn from the training speakers. Where it lists test clips
     (CREMA-D, EMO-DB, TESS), the same speakers are in train and test. Validation clips are then
     drawn from the training clips, and results are speaker-dependent.
     """
-    name = f"emobox/{corpus}"
+    name = settings.name
+    corpus = name.partition("/")[2]
+    _require_corpus(name, dataset, corpus)
+    published = published_list("emobox")[corpus]
+    folds = published.folds
+    if published.unit == "speaker":
+        everyone = sorted(set(read_column(dataset, "speaker")))
+        tested = [match_speakers(fold, everyone, f"protocol.name: {name}") for fold in folds]
+        return folds_by_speaker(name, dataset, tested, settings.validation, settings.seed)
 
-    def protocol(dataset: Dataset, validation: float = 0.2, seed: int = 0) -> Split | list[Split]:
-        _require_corpus(name, dataset, corpus)
-        published = published_list("emobox")[corpus]
-        folds = published.folds
-        if published.unit == "speaker":
-            everyone = sorted(set(read_column(dataset, "speaker")))
-            key = f"protocol.name: {name}"
-            tested = [match_speakers(fold, everyone, key) for fold in folds]
-            return folds_by_speaker(name, dataset, tested, validation, seed)
-
-        check_share("protocol.validation", validation)
-        splits = []
-        for number, fold in enumerate(folds, start=1):
-            title = f"{number} of {len(folds)}" if len(folds) > 1 else None
-            test_ids = {f"{corpus}/{stem}" for stem in fold.split()}
-            splits.append(
-                _fold_by_clip(
-                    name, dataset, test_ids, title=title, validation=validation, seed=seed
-                )
-            )
-        return _one_or_all(splits)
-
-    return protocol
+    splits = []
+    for number, fold in enumerate(folds, start=1):
+        test_ids = {f"{corpus}/{stem}" for stem in fold.split()}
+        split = _fold_by_clip(
+            name,
+            dataset,
+            test_ids,
+            title=f"{number} of {len(folds)}" if len(folds) > 1 else None,
+            validation=settings.validation,
+            seed=settings.seed,
+        )
+        splits.append(split)
+    return _one_or_all(splits)
 
 
 def _fold_by_clip(

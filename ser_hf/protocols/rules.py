@@ -9,6 +9,7 @@ from datasets import Dataset
 
 from ..utils.errors import UserError
 from ..utils.order import apportion
+from .settings import RandomSettings, SpeakerIndependentSettings
 from .split import PARTS, Split, make_split, read_column, rows_where
 
 # Number of random draws of groups, of which the best draw is used.
@@ -138,7 +139,6 @@ def hold_out(
     proportion. If only one group is left, as with the two speakers of TESS, it is a share of the
     sentences.
     """
-    check_share("protocol.validation", share)
     column = by
     apart = ("speaker", "session") if by == "session" else (by,)
     notes: tuple[str, ...] = ()
@@ -185,54 +185,33 @@ def absent_corpora(dataset: Dataset, parts: Mapping[str, Sequence[int]]) -> tupl
     )
 
 
-def check_share(key: str, share: float) -> None:
-    """Raise a `UserError` for a share that is not between 0 and 1; `key` is for the message."""
-    if not 0 < share < 1:
-        raise UserError(f"{key}: expected a share between 0 and 1, got {share}")
-
-
 def _values(dataset: Dataset, rows: Sequence[int], column: str) -> list:
     values = read_column(dataset, column)
     return [values[row] for row in rows]
 
 
-def speaker_independent(
-    dataset: Dataset,
-    train: list[int | str] | None = None,
-    validation: float | list[int | str] = 0.15,
-    test: float | list[int | str] = 0.2,
-    seed: int = 0,
-) -> Split:
+def by_speaker(dataset: Dataset, settings: SpeakerIndependentSettings) -> Split:
     """Split by speaker: each speaker is in one of train, validation and test.
 
-    Example: `split = ser_hf.speaker_independent(dataset, validation=0.2, test=["17-20"])`
-
-    Args:
-        train: training speakers; by default all speakers that are not in another part.
-        validation, test: speakers (``17``, ``"ravdess:17"`` or the range ``"17-20"``), or a share
-            of all speakers, drawn from each corpus in proportion (`draw_groups`). If only one
-            speaker is left after the draw for the test, as in TESS, `validation` is a share of the
-            sentences of that speaker.
-
-    Returns:
-        The split, with row numbers, ids and speakers of each part.
+    A share of the speakers is drawn from each corpus in proportion (`draw_groups`). If only one
+    speaker is left after the draw for the test, as in TESS, validation is a share of the sentences
+    of that speaker.
 
     Raises:
         UserError: for an unknown speaker, a speaker in two parts, a part without speakers, or a
             part without clips of a class.
     """
     everyone = sorted(set(read_column(dataset, "speaker")))
-    requested = {"train": train, "validation": validation, "test": test}
-    speakers_of = _listed_speakers(requested, everyone)
+    speakers_of = _listed_speakers(settings, everyone)
     train_is_listed = "train" in speakers_of
 
-    for part, share in (("test", test), ("validation", validation)):
+    for part, share in (("test", settings.test), ("validation", settings.validation)):
         if part in speakers_of:
             continue
         candidates = _not_in(speakers_of, everyone)
         if part == "validation" and not train_is_listed and len(candidates) == 1:
             return _with_held_out_sentences(
-                dataset, candidates, speakers_of["test"], share=share, seed=seed
+                dataset, candidates, speakers_of["test"], share=share, seed=settings.seed
             )
         speakers_of[part] = _draw_speakers(
             dataset,
@@ -240,7 +219,7 @@ def speaker_independent(
             share=share,
             total=len(everyone),
             left=0 if train_is_listed else 1,
-            seed=seed,
+            seed=settings.seed,
             key=f"protocol.{part}",
         )
 
@@ -257,20 +236,17 @@ def speaker_independent(
 
 
 def _listed_speakers(
-    requested: Mapping[str, float | list[int | str] | None], everyone: Sequence[str]
+    settings: SpeakerIndependentSettings, everyone: Sequence[str]
 ) -> dict[str, list[str]]:
-    """The speakers of each part for which a recipe lists speakers, and not a share."""
+    """The speakers of each part for which the settings list speakers, and not a share."""
+    requested = {"train": settings.train, "validation": settings.validation, "test": settings.test}
     speakers_of: dict[str, list[str]] = {}
     part_of: dict[str, str] = {}
     for part, wanted in requested.items():
+        if not isinstance(wanted, list):
+            continue
         key = f"protocol.{part}"
-        if wanted is None:
-            continue
-        if isinstance(wanted, float | int):
-            check_share(key, wanted)
-            continue
-        forms = [wanted] if isinstance(wanted, str) else wanted
-        speakers_of[part] = match_speakers(forms, everyone, key)
+        speakers_of[part] = match_speakers(wanted, everyone, key)
         for speaker in speakers_of[part]:
             if part_of.setdefault(speaker, part) != part:
                 raise UserError(
@@ -340,8 +316,6 @@ def match_speakers(wanted: Sequence[int | str], speakers: Sequence[str], key: st
             if len(matches) > 1:
                 raise UserError(f"{key}: {form} may be {' or '.join(matches)}; write the full name")
             matched += matches
-    if not matched:
-        raise UserError(f"{key}: an empty list of speakers")
     return matched
 
 
@@ -367,37 +341,31 @@ def _is(speaker: str, form: int | str) -> bool:
     return bare.isdecimal() and str(form).isdecimal() and int(bare) == int(form)
 
 
-def random(dataset: Dataset, validation: float = 0.2, test: float = 0.1, seed: int = 0) -> Split:
-    """Split clips at random, 70/20/10 by default: **leaky**, the test speakers are in training."""
-    return _at_random("random", dataset, validation, test, seed=seed, stratified=False)
+def at_random(dataset: Dataset, settings: RandomSettings) -> Split:
+    """Split clips at random: **leaky**, the test speakers are in training too.
 
-
-def random_stratified(
-    dataset: Dataset, validation: float = 0.2, test: float = 0.1, seed: int = 0
-) -> Split:
-    """Split clips at random, with equal shares of each label in all parts: also **leaky**."""
-    return _at_random("random_stratified", dataset, validation, test, seed=seed, stratified=True)
-
-
-def _at_random(
-    name: str, dataset: Dataset, validation: float, test: float, *, seed: int, stratified: bool
-) -> Split:
-    check_share("protocol.validation", validation)
-    check_share("protocol.test", test)
+    `random_stratified` gives all parts equal shares of each label.
+    """
+    stratified = settings.name == "random_stratified"
     everything = np.arange(len(dataset))
     rest, tested = draw_clips(
-        dataset, everything, test, seed=seed, stratified=stratified, key="protocol.test"
+        dataset,
+        everything,
+        settings.test,
+        seed=settings.seed,
+        stratified=stratified,
+        key="protocol.test",
     )
     train, validated = draw_clips(
         dataset,
         rest,
-        validation / (1 - test),
-        seed=seed,
+        settings.validation / (1 - settings.test),
+        seed=settings.seed,
         stratified=stratified,
         key="protocol.validation",
     )
     rows = {"train": train.tolist(), "validation": validated.tolist(), "test": tested.tolist()}
-    return make_split(name, dataset, rows, test_apart=(), validation_apart=())
+    return make_split(settings.name, dataset, rows, test_apart=(), validation_apart=())
 
 
 def draw_clips(

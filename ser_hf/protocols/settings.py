@@ -60,7 +60,7 @@ class ProtocolSettings(Settings):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The keys that only this protocol has: the arguments of its function."""
+        """The keys that only this protocol has, as keyword arguments of `split_corpus`."""
         return {
             name: getattr(self, name)
             for name in type(self).model_fields
@@ -200,7 +200,7 @@ class EmoBoxListsSettings(ProtocolSettings):
 
     name: Annotated[
         Literal["emobox/lists"],
-        Field(description="emoBox's folds of the clips that the corpus `emobox` loads"),
+        Field(description="EmoBox's folds of the clips that the corpus `emobox` loads"),
     ] = "emobox/lists"
     validation: Annotated[
         Share,
@@ -228,7 +228,7 @@ class EmoBoxSettings(ProtocolSettings):
 
     name: Annotated[
         Literal["emobox/cremad", "emobox/emodb", "emobox/ravdess", "emobox/savee", "emobox/tess"],
-        Field(description="emoBox's folds of one corpus"),
+        Field(description="EmoBox's folds of one corpus"),
     ]
     validation: Annotated[
         Share,

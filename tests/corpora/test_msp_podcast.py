@@ -6,7 +6,7 @@ import pytest
 from support.blank import write_blank
 
 from ser_hf.corpora import corpus_settings, load_corpus, msp_podcast
-from ser_hf.protocols.listed import by_column
+from ser_hf.protocols import split_corpus
 from ser_hf.utils.errors import UserError
 
 
@@ -74,7 +74,8 @@ def test_partitions_are_a_protocol(tree, test):
         for i, partition in enumerate(partitions)
         for j, letter in enumerate("AHA")
     ]
-    split = by_column(load_corpus("msp_podcast", tree(rows), test=test), "partition")
+    corpus = load_corpus("msp_podcast", tree(rows), test=test)
+    (split,) = split_corpus(corpus, "column", column="partition")
     number = {"train": 0, "validation": 1, "test": partitions.index(test)}
     for part, ids in split.ids.items():
         assert ids == [f"msp_podcast/MSP-PODCAST_000{number[part]}_000{j}" for j in range(3)]

@@ -3,10 +3,7 @@
 import pytest
 
 from ser_hf.protocols import PARTS, split_corpus
-from ser_hf.protocols.listed import by_column, emobox_lists
-from ser_hf.protocols.settings import ColumnSettings
 from ser_hf.utils.errors import UserError
-from ser_hf.utils.validation import validated
 from ser_hf.utils.yaml import parse_yaml
 
 OF_SPEAKER = {
@@ -70,9 +67,8 @@ def test_numbers_and_booleans_are_parts_as_in_the_recipe(with_parts, cells, part
     corpus = with_parts(
         fold=of_speaker({speaker: words[part] for speaker, part in OF_SPEAKER.items()})
     )
-    section = {"name": "column", "parts": parse_yaml(parts, "here")}
-    settings = validated(ColumnSettings, section, "protocol")
-    assert by_column(corpus, "fold", settings.parts).speakers["test"] == ["x:05", "x:06"]
+    (split,) = split_corpus(corpus, "column", column="fold", parts=parse_yaml(parts, "here"))
+    assert split.speakers["test"] == ["x:05", "x:06"]
 
 
 def test_one_column_a_fold(with_parts):
@@ -89,14 +85,15 @@ def test_one_column_a_fold(with_parts):
     ("options", "message"),
     [
         ({"column": "fold"}, "protocol.column: no column 'fold'; the corpus has audio, label"),
-        ({"parts": {"a": "dev"}}, "protocol.parts.a: unknown part 'dev'"),
+        ({"column": []}, "protocol.column: expected a text"),
+        ({"parts": {"a": "dev"}}, "protocol.parts.a: expected one of train, validation, test"),
         ({"parts": {"train": "train"}}, "protocol.column: no clip has test in the column 'split'"),
         ({"column": "speaker"}, "protocol.column: 'x:01' in the column 'speaker' is not a part"),
     ],
 )
 def test_a_mistake_is_named(with_parts, options, message):
     with pytest.raises(UserError) as error:
-        by_column(with_parts(split=of_speaker(OF_SPEAKER)), **options)
+        split_corpus(with_parts(split=of_speaker(OF_SPEAKER)), "column", **options)
     assert str(error.value).startswith(message)
 
 
@@ -109,8 +106,8 @@ def test_shared_speakers_are_allowed_by_name_only(with_parts):
     corpus = with_parts(split=by_clip)
     message = r"^protocol\.column: split: Speaker-dependent: 5 of the 6 test speakers"
     with pytest.raises(UserError, match=message):
-        by_column(corpus)
-    assert by_column(corpus, shared_speakers=True).leak
+        split_corpus(corpus, "column")
+    assert split_corpus(corpus, "column", shared_speakers=True)[0].leak
 
 
 def test_emoboxes_folds_by_speaker(with_parts):
@@ -124,7 +121,7 @@ def test_emoboxes_folds_by_speaker(with_parts):
 
 
 def test_emoboxes_folds_by_clip_share_speakers_as_published(with_parts):
-    split = emobox_lists(with_parts(fold_1=by_clip), validation=0.5, seed=1)
+    (split,) = split_corpus(with_parts(fold_1=by_clip), "emobox/lists", validation=0.5, seed=1)
     assert split.fold is None
     assert [len(split.rows[part]) for part in PARTS] == [9, 9, 18]
     assert split.leak
@@ -134,7 +131,7 @@ def test_emoboxes_folds_by_clip_share_speakers_as_published(with_parts):
 
 
 def test_validation_that_emobox_lists_is_taken(with_parts):
-    split = emobox_lists(with_parts(fold_1=of_speaker(OF_SPEAKER)))
+    (split,) = split_corpus(with_parts(fold_1=of_speaker(OF_SPEAKER)), "emobox/lists")
     assert split.speakers["validation"] == ["x:04"]
     assert split.apart["train/validation"] == ("speaker",)
 
@@ -145,10 +142,10 @@ def test_validation_that_emobox_lists_may_share_speakers_with_train(with_parts):
             return "test"
         return {"train": "train", "test": "dev"}[by_clip(speaker, i)]
 
-    mixed = emobox_lists(with_parts(fold_1=by_clip_within_train))
+    (mixed,) = split_corpus(with_parts(fold_1=by_clip_within_train), "emobox/lists")
     assert mixed.apart["train/validation"] == ()
 
 
 def test_a_corpus_without_folds_is_named(with_parts):
     with pytest.raises(UserError, match=r"^protocol\.name: emobox/lists needs the columns fold_1"):
-        emobox_lists(with_parts())
+        split_corpus(with_parts(), "emobox/lists")

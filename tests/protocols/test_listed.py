@@ -6,7 +6,6 @@ import re
 import pytest
 
 from ser_hf.protocols import audit, save_splits, split_corpus
-from ser_hf.protocols.listed import from_file
 from ser_hf.utils.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("few_draws")
@@ -35,6 +34,12 @@ def written(tmp_path):
     return write
 
 
+def listed_split(dataset, path, **options):
+    """The split that a file lists, which has one fold."""
+    (split,) = split_corpus(dataset, "file", path=path, **options)
+    return split
+
+
 def ids_of(dataset, speakers):
     return [
         row["id"] for row in dataset.select_columns(["id", "speaker"]) if row["speaker"] in speakers
@@ -49,17 +54,18 @@ def test_ids_speakers_and_a_mixture_are_equal(dataset, written, spelling):
         spelling: ids["validation"],
         "test": ["x:05", *ids["test"]],
     }
-    expected = from_file(dataset, written("list.json", SPEAKERS))
-    assert from_file(dataset, written("list.json", ids)) == expected
-    assert from_file(dataset, written("list.json", mixed)) == expected
+    expected = listed_split(dataset, written("list.json", SPEAKERS))
+    assert listed_split(dataset, written("list.json", ids)) == expected
+    assert listed_split(dataset, written("list.json", mixed)) == expected
 
 
 def test_folds_of_json(dataset, written):
     second = {"train": ["x:05", "x:06"], "dev": ["x:04"], "test": ["x:01"]}
-    folds = from_file(dataset, written("list.json", {"folds": [SPEAKERS, second]}))
+    path = written("list.json", {"folds": [SPEAKERS, second]})
+    folds = split_corpus(dataset, "file", path=path)
     assert [fold.speakers["test"] for fold in folds] == [["x:05", "x:06"], ["x:01"]]
     assert [fold.fold for fold in folds] == ["1 of 2", "2 of 2"]
-    assert from_file(dataset, written("list.json", {"folds": [SPEAKERS]})).fold is None
+    assert listed_split(dataset, written("list.json", {"folds": [SPEAKERS]})).fold is None
 
 
 @pytest.mark.parametrize("name", ["speaker_independent", "kfold"])
@@ -73,7 +79,7 @@ def test_the_split_file_of_a_run_is_a_valid_list(dataset, tmp_path, name):
 
 def test_validation_speakers_are_drawn_if_none_are_listed(dataset, written):
     content = {"train": ["x:01", "x:02", "x:03", "x:04"], "test": ["x:05"]}
-    split = from_file(dataset, written("list.json", content), validation=0.5, seed=1)
+    split = listed_split(dataset, written("list.json", content), validation=0.5, seed=1)
     assert len(split.speakers["validation"]) == 2
     assert sorted(split.speakers["train"] + split.speakers["validation"]) == content["train"]
     assert split.notes == (
@@ -81,7 +87,7 @@ def test_validation_speakers_are_drawn_if_none_are_listed(dataset, written):
     )
     drawn = set()
     for seed in range(6):
-        split = from_file(dataset, written("list.json", content), seed=seed)
+        split = listed_split(dataset, written("list.json", content), seed=seed)
         drawn.add(tuple(split.speakers["validation"]))
     assert len(drawn) > 1
 
@@ -100,11 +106,11 @@ def by_clip(dataset, parts=("train", "validation", "test")):
 def test_a_list_by_clip_is_refused_unless_it_is_allowed(dataset, written):
     path = written("list.json", by_clip(dataset, ("train", "validation", "test")))
     with pytest.raises(UserError) as error:
-        from_file(dataset, path)
+        listed_split(dataset, path)
     leak = "Speaker-dependent: 6 of the 6 test speakers were used for training"
     assert str(error.value).startswith(f"{path}: {leak}")
     assert str(error.value).endswith(" Correct the list, or set protocol.shared_speakers: true")
-    split = from_file(dataset, path, shared_speakers=True)
+    split = listed_split(dataset, path, shared_speakers=True)
     assert split.notes == ("6 speakers are in train and in validation, as listed.",)
     assert split.leak.startswith(leak)
     assert split.apart == dict.fromkeys(split.apart, ())
@@ -134,13 +140,13 @@ WHOLE = {"train": ["x:01"], "dev": ["x:02"], "test": ["x:03"]}
 def test_mistakes_in_json_name_the_file_and_the_entry(dataset, written, content, message):
     path = written("list.json", content)
     with pytest.raises(UserError) as error:
-        from_file(dataset, path)
+        listed_split(dataset, path)
     assert str(error.value).startswith(f"{path}: {message}")
 
 
 def test_a_table_is_refused(dataset, written):
     with pytest.raises(UserError, match="list.csv: expected a JSON file; for a column"):
-        from_file(dataset, written("list.csv", "part,speaker\ntrain,x:01"))
+        listed_split(dataset, written("list.csv", "part,speaker\ntrain,x:01"))
 
 
 def test_a_list_is_needed(dataset, tmp_path):
@@ -148,7 +154,7 @@ def test_a_list_is_needed(dataset, tmp_path):
         split_corpus(dataset, "file")
     missing = str(tmp_path / "none.json")
     with pytest.raises(UserError, match=f"^{re.escape(missing)}: no such file"):
-        from_file(dataset, missing)
+        listed_split(dataset, missing)
     folder = str(tmp_path)
     with pytest.raises(UserError, match=f"^{re.escape(folder)}: cannot be read as UTF-8 text"):
-        from_file(dataset, folder)
+        listed_split(dataset, folder)

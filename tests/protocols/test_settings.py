@@ -1,12 +1,11 @@
-"""The settings of each protocol: names, options, defaults and refused values."""
+"""The settings of each protocol: names, options and refused values."""
 
-import inspect
 import typing
 
 import pytest
 from pydantic import ValidationError
 
-from ser_hf.protocols import PROTOCOLS, ProtocolSettings
+from ser_hf.protocols import PROTOCOLS
 from ser_hf.protocols.settings import (
     ColumnSettings,
     FileSettings,
@@ -32,20 +31,6 @@ def test_each_name_of_the_settings_is_a_protocol():
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_the_options_are_the_arguments_of_the_function_with_equal_defaults(name):
-    protocol = PROTOCOLS[name]
-    parameters = dict(inspect.signature(protocol.split).parameters)
-    del parameters["dataset"]
-    required = {"path": "splits.json"} if protocol.settings is FileSettings else {}
-
-    options = protocol.settings(name=name, **required).options
-
-    assert list(options) == list(parameters)
-    defaults = {option: parameter.default for option, parameter in parameters.items()}
-    assert options == defaults | required
-
-
-@pytest.mark.parametrize("name", PROTOCOLS)
 def test_every_field_has_a_description(name):
     fields = dict(PROTOCOLS[name].settings.model_fields)
     del fields["name"]
@@ -55,7 +40,6 @@ def test_every_field_has_a_description(name):
 def test_the_options_are_without_the_keys_of_all_protocols():
     settings = KFoldSettings(k=3, folds=[2], foil="random", near_duplicates="skip")
     assert settings.options == {"k": 3, "validation": 0.15, "seed": 0}
-    assert set(ProtocolSettings.model_fields) == {"name", "folds", "foil", "near_duplicates"}
 
 
 def test_speakers_are_numbers_and_words_as_written():

@@ -24,7 +24,7 @@ from ser_hf.inference.chunks import read_chunks
 from ser_hf.inference.recordings import from_paths
 from ser_hf.inspection import inspect_corpus
 from ser_hf.models.preparation import Preparation
-from ser_hf.protocols.listed import from_file
+from ser_hf.protocols import split_corpus
 from ser_hf.utils.errors import UserError
 
 RATE = 16000
@@ -318,7 +318,7 @@ def one_table(draw: random.Random, folder: Path) -> str | None:
         "predict": lambda: list(
             read_chunks(from_paths([path], True), RATE, Preparation(), lambda *skipped: None)
         ),
-        "split": lambda: from_file(load_corpus("csv", good), str(parts)),
+        "split": lambda: split_corpus(load_corpus("csv", good), "file", path=str(parts)),
         "hub": lambda: load_corpus("hub", path, audio=files, **options),
         "mixture": lambda: load_corpus("mixture", corpora=items),
     }
