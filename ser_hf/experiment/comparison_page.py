@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from ..evaluation.metrics import NAMES
@@ -32,7 +33,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
         (partial / "comparison.csv").write_text(_csv(comparison), encoding="utf-8")
         write_json(partial / "comparison.json", comparison.to_dict())
         alt = _alternative_text(comparison)
-        page = template(__package__, "compare.html").render(
+        page = template(__package__, "compare.html", breakable=breakable).render(
             metric=comparison.metric,
             runs=comparison.runs,
             pairs=comparison.pairs,
@@ -46,6 +47,11 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
             narrow=picture(alt, svg(narrow), narrow.get_size_inches()),
         )
         (partial / "index.html").write_text(page, encoding="utf-8")
+
+
+def breakable(value: object) -> Markup:
+    """A value in HTML whose names may be divided after a hyphen, underscore or slash only."""
+    return Markup("<wbr>").join(re.split(r"(?<=\w[-_/])(?=\w)", str(value)))
 
 
 def _alternative_text(comparison: Comparison) -> str:
@@ -79,8 +85,15 @@ def bar_chart(rows: Sequence[ComparedRun], metric: str, width: float = _WIDTH) -
             color=COLORS[row.is_leaky],
             hatch="//" if row.is_leaky else "",
         )
-        right = max(value, high) + 0.012
-        axes.text(right, position, f"{value:.3f}", va="center", fontsize=9)
+        # Right of the axis, which ends at 1, the largest value that a metric can have.
+        axes.text(
+            1.012,
+            position,
+            f"{value:.3f}",
+            va="center",
+            fontsize=9,
+            transform=axes.get_yaxis_transform(),
+        )
         name = row.name
         if len(name) > letters:
             name = f"…{name[1 - letters :]}"
@@ -89,7 +102,7 @@ def bar_chart(rows: Sequence[ComparedRun], metric: str, width: float = _WIDTH) -
     any_leaky = any(row.is_leaky for row in rows)
     hatched = "; hatched: evaluated on training speakers" if any_leaky else ""
     axes.set(
-        xlim=(min(0, axes.get_xlim()[0]), 1.1),
+        xlim=(min(0, axes.get_xlim()[0]), 1),
         xlabel=textwrap.fill(f"{NAMES[metric]} (lines: intervals{hatched})", letters),
         yticks=[],
         ylim=(len(rows) - 0.6, -0.8),

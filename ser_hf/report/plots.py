@@ -25,6 +25,7 @@ from ..evaluation.sections import (
     Slice,
     Temperature,
 )
+from .fonts import make_readable
 from .views import figure as figure_of
 
 # Colors of lines and bars: the `EMOTION_COLORS` that are visible on light and on dark pages.
@@ -46,6 +47,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     if path.suffix == ".svg":
         path.write_bytes(svg(figure))
     else:
+        make_readable(figure)
         figure.set_dpi(144)
         # Use the canvas, because `Figure.savefig` draws everything twice.
         FigureCanvasAgg(figure).print_png(path)
@@ -53,6 +55,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 def svg(figure: Figure) -> bytes:
     """The figure as SVG; its background becomes transparent, for light and dark pages."""
+    make_readable(figure)
     for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
         patch.set_alpha(0)
     drawn = io.StringIO()

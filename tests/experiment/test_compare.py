@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from markupsafe import Markup
 from support.commands import complaint
 from support.html_page import Page
 from support.reports import whole_report
@@ -16,7 +17,7 @@ from support.reports import whole_report
 from ser_hf import UserError, cli, compare_runs
 from ser_hf.evaluation.metrics import classification_metrics
 from ser_hf.experiment.compare import FILES
-from ser_hf.experiment.comparison_page import paper_table, tables
+from ser_hf.experiment.comparison_page import bar_chart, breakable, paper_table, tables
 
 LABELS = ["sad", "angry", "happy"]
 SPEAKERS = 12
@@ -341,3 +342,15 @@ def test_the_files_say_the_same(two, tmp_path):
     first = (out / "comparison.svg").read_bytes()
     compare(*two, third, output=out)
     assert (out / "comparison.svg").read_bytes() == first
+
+
+def test_names_are_divided_between_words_and_the_axis_ends_at_one(two):
+    assert breakable("cremad_wavlm-lora is <b>") == Markup(
+        "cremad_<wbr>wavlm-<wbr>lora is &lt;b&gt;"
+    )
+    assert breakable("0.512 to -0.634") == "0.512 to -0.634"
+    assert breakable(3) == "3"
+    rows = compare(*two).runs
+    (axes,) = bar_chart(rows, "uar").axes
+    assert axes.get_xlim() == (0, 1)
+    assert max(axes.get_xticks()) <= 1
