@@ -183,9 +183,9 @@ def main() -> None:
     given = parser.parse_args()
     if given.worker:
         return work(given.worker, given.seed, 60 * given.minutes, given.examples)
-    from ser_hf.utils.environment import environment
+    from ser_hf.experiment.sections import environment_section
 
-    machine = environment()
+    machine = environment_section().to_dict()
     runs = json.loads(RESULTS.read_text(encoding="utf-8"))["runs"] if RESULTS.exists() else []
     run = run_of(runs, machine, given.seed)
     end = time.monotonic() + 60 * given.minutes

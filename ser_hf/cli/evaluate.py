@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Option
 
@@ -27,6 +27,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from ..experiment.evaluated_clips import EvaluationOptions
     from ..experiment.recipe import Recipe
 
 
@@ -96,17 +97,15 @@ def evaluate(
     from ..report.terminal import evaluation_summary
 
     evaluation.check_evaluation_folder(folder, overwrite)
-    split: dict[str, Any] = {}
-    if protocol is not None or recipe is not None:
-        split = _split_of(data, part, fold)
     settings = evaluation.EvaluationOptions(
         window=window,
         batch_size=batch_size,
         bootstrap=bootstrap,
         robustness=robustness,
         training_speakers=training_speakers,
-        **split,
     )
+    if protocol is not None or recipe is not None:
+        settings = _on_split(settings, data, part, fold)
     labels = _label_map(label_map)
     clips = load_recipe_corpus(data)
     loaded = evaluation.load_evaluated_model(
@@ -153,17 +152,19 @@ def _model_name(model: str) -> str:
     return Path(os.path.abspath(model).removesuffix(f"{os.sep}model")).name
 
 
-def _split_of(recipe: "Recipe", part: str | None, fold: int | None) -> dict[str, Any]:
-    """Return the split for the evaluation, as fields of `EvaluationOptions`."""
+def _on_split(
+    settings: "EvaluationOptions", recipe: "Recipe", part: str | None, fold: int | None
+) -> "EvaluationOptions":
+    """Return the settings for an evaluation on one split of the recipe's protocol."""
     folds = recipe.protocol.folds
     if fold is None and folds is not None and len(folds) == 1:
         fold = folds[0]
-    return {
-        "protocol": recipe.protocol.name,
-        "protocol_options": recipe.protocol.options,
-        "fold": fold,
-        "part": part or recipe.evaluation.part,
-    }
+    return settings.replace(
+        protocol=recipe.protocol.name,
+        protocol_options=recipe.protocol.options,
+        fold=fold,
+        part=part or recipe.evaluation.part,
+    )
 
 
 def _label_map(text: str | None) -> dict[str, str]:

@@ -5,7 +5,6 @@ import dataclasses
 import datetime
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from transformers import TrainerCallback
 
@@ -14,7 +13,7 @@ from ..report.report import Report
 from ..training.arguments import EmotionTrainingArguments, training_arguments
 from ..training.freezing import Freezing
 from ..training.lora import Lora
-from ..utils.environment import environment
+from ..utils.environment import git_revision, package_versions
 from ..utils.run_folder import RunFolder
 from .data import ExperimentData, Fold
 from .recipe import Recipe
@@ -94,7 +93,7 @@ class RunContext:
     @property
     def freezing(self) -> Freezing:
         """The recipe's settings for frozen parts of the model."""
-        return Freezing(**self.recipe.freeze.freezing)
+        return self.recipe.freeze.freezing
 
     @property
     def lora(self) -> Lora | None:
@@ -118,13 +117,12 @@ class RunContext:
         with arguments.main_process_first(local=False):
             yield arguments.process_index == 0
 
-    def resolved_recipe(self) -> dict[str, Any]:
+    def resolved_recipe(self) -> Recipe:
         """The recipe as it is saved in the run's folder: with date, versions and git revision."""
-        machine = environment()
         now = datetime.datetime.now(datetime.UTC)
         provenance = {
-            "versions": machine["versions"],
-            "git_revision": machine["git_revision"],
+            "versions": package_versions(),
+            "git_revision": git_revision(),
             "created": now.isoformat(timespec="seconds"),
         }
-        return self.recipe.replace(provenance=provenance).to_dict()
+        return self.recipe.replace(provenance=provenance)

@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from datasets import Dataset
 
@@ -38,6 +38,8 @@ from .provenance import inherited_speakers, inherited_speakers_note
 from .recipe import Recipe
 
 logger = logging.getLogger(__name__)
+
+_CorpusOrItem = TypeVar("_CorpusOrItem", CorpusSettings, MixtureItem)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,21 +156,20 @@ def _log_warnings(*notes: str | None) -> list[str]:
 
 def load_recipe_corpus(recipe: Recipe) -> Corpus:
     """Read the corpus of a recipe with its labels; download it first if the recipe says so."""
-    corpus = recipe.corpus.replace(**_expanded_paths(recipe.corpus))
+    corpus = _with_expanded_paths(recipe.corpus)
     if corpus.download:
         download_missing(corpus)
     return read_corpus(corpus, recipe.audio.sampling_rate)
 
 
-def _expanded_paths(corpus: CorpusSettings | MixtureItem) -> dict[str, Any]:
-    """The changed settings of a corpus or mixture in which ``~`` in each root is expanded."""
-    changes: dict[str, Any] = {}
+def _with_expanded_paths(corpus: _CorpusOrItem) -> _CorpusOrItem:
+    """The settings of a corpus or mixture, with ``~`` in each root expanded."""
     if corpus.root is not None:
-        changes["root"] = os.path.expanduser(corpus.root)
+        corpus = corpus.replace(root=os.path.expanduser(corpus.root))
     items = getattr(corpus, "corpora", None)
     if items:
-        changes["corpora"] = [item.replace(**_expanded_paths(item)) for item in items]
-    return changes
+        corpus = corpus.replace(corpora=[_with_expanded_paths(item) for item in items])
+    return corpus
 
 
 def foil_protocol(protocol: ProtocolSettings, split: Split) -> ProtocolSettings:
@@ -210,7 +211,7 @@ def _plan_model(recipe: Recipe, corpus: Corpus) -> Blueprint:
         labels=names_of(corpus.dataset),
         sampling_rate=recipe.audio.sampling_rate,
         normalize=recipe.audio.normalize,
-        preparation=Preparation(**recipe.preparation),
+        preparation=recipe.preparation,
         problem_type=TASKS[recipe.task].problem_type,
         ranges=corpus.ranges,
         **recipe.model.plan,

@@ -27,7 +27,7 @@ from ..models.preparation import Preparation
 from ..report.report import Report
 from ..report.sections import Model, Seconds
 from ..report.write import write_report
-from ..utils.environment import environment, quiet_libraries
+from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
 from .evaluated_clips import EvaluatedClips, EvaluationOptions, select_test_clips
@@ -40,7 +40,7 @@ from .label_mapping import (
 )
 from .provenance import TrainingProvenance, training_provenance
 from .robustness import robustness_of
-from .sections import extended
+from .sections import environment_section, extended
 
 logger = logging.getLogger(__name__)
 
@@ -292,7 +292,7 @@ def _make_report(
         model=_model_section(model),
         parts={},
         history=[],
-        environment=environment(),
+        environment=environment_section(),
         class_distribution=None if has_targets else _class_distribution(predictions),
         **results.model_copy(update={"warnings": warnings}).filled(),
     )

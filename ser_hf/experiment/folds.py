@@ -79,13 +79,17 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
     recipe = run.recipe
     children = list(reports.values())
     predictions = from_table(table, recipe.evaluation.part, run.data.labels)
-    results = evaluate_predictions(predictions, **recipe.evaluation.bootstrapping)
+    evaluation = recipe.evaluation
+    results = evaluate_predictions(
+        predictions, bootstrap=evaluation.bootstrap, confidence=evaluation.confidence
+    )
     if kind == "fold":
         results = evaluate_folds(
             results,
             _predictions_of_folds(run, reports, table),
             [child.metrics for child in children],
-            **recipe.evaluation.bootstrapping,
+            bootstrap=evaluation.bootstrap,
+            confidence=evaluation.confidence,
         )
     common_warnings = [*results.warnings, *run.data.notes]
     transductive = None

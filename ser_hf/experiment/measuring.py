@@ -72,7 +72,11 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
         )
         for split, outputs in logits.items()
     }
-    results = evaluate_predictions(predictions[evaluated], **recipe.evaluation.bootstrapping)
+    results = evaluate_predictions(
+        predictions[evaluated],
+        bootstrap=recipe.evaluation.bootstrap,
+        confidence=recipe.evaluation.confidence,
+    )
     split_scores = {
         split: _scores(split_predictions)
         for split, split_predictions in predictions.items()
@@ -313,5 +317,6 @@ def run_robustness(run: RunContext, predictions: Predictions, model_folder: Path
         predictions,
         waveforms,
         window=settings.window,
-        **settings.bootstrapping,
+        bootstrap=settings.bootstrap,
+        confidence=settings.confidence,
     )

@@ -32,10 +32,19 @@ class ModelSettings(Settings):
         str, Field(description="a network of ser_hf by name, or `encoder` with a checkpoint")
     ]
 
+    @classmethod
+    def option_names(cls) -> list[str]:
+        """The fields that belong to the configuration of the network."""
+        return []
+
     @property
     def options(self) -> dict[str, Any]:
-        """The keys that belong to the configuration of the network, with their values."""
-        raise NotImplementedError
+        """The keys that belong to the configuration of the network or encoder, with their values.
+
+        These are some of the fields, and all keys that are no field.
+        """
+        values = {name: getattr(self, name) for name in self.option_names()}
+        return values | (self.model_extra or {})
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -56,12 +65,11 @@ class NetworkSettings(ModelSettings):
                 raise ValueError(f"{key}: belongs to architecture encoder, not to {architecture}")
         return values
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """The keys that belong to the configuration of the network, with their values."""
+    @classmethod
+    def option_names(cls) -> list[str]:
+        """The fields that belong to the configuration of the network."""
         chosen_here = (*ModelSettings.model_fields, *TransferredSettings.model_fields)
-        keys = [key for key in type(self).model_fields if key not in chosen_here]
-        return {key: getattr(self, key) for key in keys}
+        return [name for name in cls.model_fields if name not in chosen_here]
 
 
 class TransferredSettings(NetworkSettings):
@@ -112,11 +120,6 @@ class EncoderSettings(ModelSettings):
         Annotated[int, Field(ge=1, le=30)] | None,
         Field(description="seconds to which the input of Whisper is shortened, 30 by default"),
     ] = None
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The keys that belong to the configuration of the encoder, with their values."""
-        return dict(self.model_extra or {})
 
 
 def architectures() -> list[str]:

@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +17,7 @@ from ..loading.data_only import save_code
 from ..loading.plan import Blueprint
 from ..protocols import fingerprint, save_splits
 from ..report.card import Runs, model_card, public, public_name
+from ..report.page import Links
 from ..report.report import Report, read_report
 from ..report.write import write_report
 from ..training.lora import merged, save_adapter
@@ -34,7 +34,7 @@ from .sections import extended
 
 def open_folder(run: RunContext) -> None:
     """Write recipe.yaml and split.json; a resumed run must have the same clips as at its start."""
-    run.folder.open(run.resolved_recipe(), run.resume)
+    run.folder.open(run.resolved_recipe().to_dict(), run.resume)
     require_same_clips(run)
     splits = [fold.split for fold in run.folds]
     audits = [fold.audit for fold in run.folds]
@@ -182,11 +182,11 @@ def save_report(run: RunContext, report: Report, predictions: pa.Table) -> None:
         )
 
 
-def report_links(report: Report, folder: RunFolder) -> dict[str, Any]:
+def report_links(report: Report, folder: RunFolder) -> Links:
     """Links from a report to those of the run above it, its folds or seeds, and its foil."""
     kind = "fold" if report.protocol.folds else "seed"
-    return {
-        "above": "../../report/index.html" if folder.path_in_run else None,
-        "runs": {number: f"../{kind}-{number}/report/index.html" for number in report.runs},
-        "foil": "../foil/report/index.html" if report.foil else None,
-    }
+    return Links(
+        above="../../report/index.html" if folder.path_in_run else None,
+        runs={number: f"../{kind}-{number}/report/index.html" for number in report.runs},
+        foil="../foil/report/index.html" if report.foil else None,
+    )

@@ -1,7 +1,7 @@
 """The class of recipes, whose sections define the type, range, default and meaning of each key."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny
 
@@ -15,6 +15,9 @@ from ..utils.settings import FileName, OneOf, PathName, Settings
 from ..utils.yaml import dump_yaml
 from .model_settings import ModelSettings, architectures, model_settings
 from .settings import AudioSettings, EvaluationSettings, FreezeSettings, HubSettings, LoraSettings
+
+if TYPE_CHECKING:
+    from ..models.preparation import Preparation
 
 _CORPUS = OneOf("name", lambda: list(CORPORA), settings_class, noun="corpus")
 _PROTOCOL = OneOf(
@@ -76,19 +79,26 @@ class Recipe(Settings):
         )
 
     @property
-    def preparation(self) -> dict[str, Any]:
-        """The fields of `ser_hf.models.preparation.Preparation` that the recipe sets.
+    def preparation(self) -> "Preparation":
+        """The preparation of clips that the recipe describes.
 
         `level: auto` becomes None here; the data decide later (`ser_hf.experiment.level`).
+
+        Raises:
+            ValueError: naming a setting of `audio` that is wrong.
+            ImportError: for functionals without openSMILE.
         """
+        # The import loads torch, which reading a recipe should not wait for.
+        from ..models.preparation import Preparation
+
         audio = self.audio
-        return {
-            "trim_silence": audio.trim_silence,
-            "level": None if audio.level == "auto" else audio.level,
-            "target_level": audio.target_level,
-            "fixed_duration": audio.fixed_duration,
-            "functionals": self.model.options.get("feature_set"),
-        }
+        return Preparation(
+            trim_silence=audio.trim_silence,
+            level=None if audio.level == "auto" else audio.level,
+            target_level=audio.target_level,
+            fixed_duration=audio.fixed_duration,
+            functionals=self.model.options.get("feature_set"),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as a mapping that `read_recipe` can read, with all defaults."""

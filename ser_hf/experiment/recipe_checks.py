@@ -64,10 +64,8 @@ def _check_benchmark(recipe: Recipe) -> None:
 
 def _check_preparation(recipe: Recipe) -> None:
     """Refuse wrong preparation, and waveform settings for networks on functionals."""
-    from ..models.preparation import Preparation
-
     try:
-        preparation = Preparation(**recipe.preparation)
+        preparation = recipe.preparation
     except ValueError as error:
         raise UserError(f"audio.{error}") from None
     except ImportError:
@@ -226,9 +224,7 @@ def _check_solver_of_model(recipe: Recipe) -> None:
 
 def _check_frozen(recipe: Recipe) -> None:
     """Refuse contradictory settings of `freeze`, and a cache of clips that change."""
-    from ..training.freezing import Freezing
-
-    Freezing(**recipe.freeze.freezing)  # raises for contradictory settings
+    _ = recipe.freeze.freezing  # raises for contradictory settings
     # The scikit-learn solver computes embeddings only once anyway.
     if not recipe.freeze.cache or recipe.training.solver != "trainer":
         return

@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -31,6 +31,14 @@ _MOST_THREADS = 4  # threads per core
 _PATH_KEYS = ("output_dir", "corpus.root", "corpus.download", "audio.cache_dir", "provenance")
 # Keys for files of the user, which may be in other folders than in the saved recipe.
 _KEYS_OF_FILES = ("corpus.root", "model.checkpoint", "protocol.path", "augment.")
+
+
+class ComparedFingerprint(TypedDict):
+    """Two fingerprints in reproduction.json; `equal` is None if one of them is missing."""
+
+    saved: str | list[str] | None
+    now: str | list[str] | None
+    equal: bool | None
 
 
 class Reproduction(Reproduced):
@@ -169,8 +177,8 @@ def compare(saved: Saved, recipe: Recipe, report: Report, tolerance: float) -> R
     """
     saved_recipe = read_recipe({**saved.recipe, "output_dir": recipe.output_dir})
     changed = _differing(saved_recipe.to_dict(), recipe.to_dict())
-    splits = _compared(saved.report.protocol.sha256, report.protocol.sha256)
-    clips = _compared(saved.report.protocol.clips, report.protocol.clips)
+    splits = _compare_fingerprints(saved.report.protocol.sha256, report.protocol.sha256)
+    clips = _compare_fingerprints(saved.report.protocol.clips, report.protocol.clips)
     is_trained = bool(report.metrics)
 
     reasons = _reasons_against(saved.report, report)
@@ -201,10 +209,12 @@ def compare(saved: Saved, recipe: Recipe, report: Report, tolerance: float) -> R
     )
 
 
-def _compared(saved: Any, now: Any) -> dict[str, Any]:
-    """Compare two fingerprints; `equal` is None if a fingerprint is missing."""
+def _compare_fingerprints(
+    saved: str | list[str] | None, now: str | list[str] | None
+) -> ComparedFingerprint:
+    """Compare the fingerprints of the splits or clips of two runs."""
     equal = saved == now if saved and now else None
-    return {"saved": saved, "now": now, "equal": equal}
+    return ComparedFingerprint(saved=saved, now=now, equal=equal)
 
 
 def _reasons_against(saved: Report, now: Report) -> list[str]:

@@ -1,6 +1,6 @@
 """The JSON schema of recipes, with which editors complete and check a recipe file."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from .model_settings import EncoderSettings
@@ -45,7 +45,7 @@ def _require_tag(section: dict[str, Any]) -> None:
                 section["required"] = [key, *section.get("required", [])]
 
 
-def _encoder_keys(section_keys: dict[str, Any]) -> dict[str, Any]:
+def _encoder_keys(section_keys: Collection[str]) -> dict[str, dict[str, str]]:
     """The configuration keys of all supported encoders that the section does not have already."""
     from transformers import AutoConfig
 

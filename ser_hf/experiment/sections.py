@@ -1,11 +1,14 @@
 """Makes the sections of the report about recipe, data, model and machine."""
 
 import dataclasses
+import os
+import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..corpora.rows import NO_LABEL
 from ..loading.encoders import encoder_config
@@ -17,9 +20,9 @@ from ..models.preparation import Preparation
 from ..protocols import PARTS, fingerprint, worst_audit
 from ..protocols import Split as ProtocolSplit
 from ..report.report import Report
-from ..report.sections import Foil, Header, Model, Origin, Protocol, Run, Split
+from ..report.sections import Environment, Foil, Header, Model, Origin, Protocol, Run, Split
 from ..report.views import counted
-from ..utils.environment import environment
+from ..utils.environment import git_revision, package_versions, processor_name, usable_cores
 from .context import RunContext
 from .data import Fold
 from .recipe import Recipe
@@ -55,8 +58,22 @@ def report_header(run: RunContext) -> Header:
         audit=worst_audit([fold.audit for fold in run.folds]).to_dict(),
         sources=sources,
         model=model_section(recipe, data.plan),
-        environment=environment(),
+        environment=environment_section(),
         class_distribution=class_distribution(run),
+    )
+
+
+def environment_section() -> Environment:
+    """The report's `environment`: versions, and the machine and processes of this run."""
+    return Environment(
+        versions=package_versions(),
+        git_revision=git_revision(),
+        platform=platform.platform(),
+        processor=processor_name(),
+        cores=usable_cores(),
+        threads=torch.get_num_threads(),
+        accelerator=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        processes=int(os.environ.get("WORLD_SIZE", "1")),
     )
 
 

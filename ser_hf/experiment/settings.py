@@ -1,12 +1,15 @@
 """The recipe sections audio, freeze, lora, evaluation and hub."""
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self, TypedDict
 
 from pydantic import Field, model_validator
 
 from ..audio.decode import SHORTEST
 from ..utils.settings import NotNegativeInt, OpenShare, PathName, Positive, Settings, Share, Width
+
+if TYPE_CHECKING:
+    from ..training.freezing import Freezing
 
 _REPOSITORY = re.compile(r"([A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]{0,95}")
 
@@ -83,10 +86,21 @@ class FreezeSettings(Settings):
     ] = False
 
     @property
-    def freezing(self) -> dict[str, Any]:
-        """The fields of `ser_hf.training.freezing.Freezing` that this section sets."""
-        names = ("feature_encoder", "layers", "top_layers", "encoder")
-        return {name: getattr(self, name) for name in names}
+    def freezing(self) -> "Freezing":
+        """The rule that decides which parameters are trained.
+
+        Raises:
+            UserError: for settings that contradict each other.
+        """
+        # The import loads torch, which reading a recipe should not wait for.
+        from ..training.freezing import Freezing
+
+        return Freezing(
+            feature_encoder=self.feature_encoder,
+            layers=self.layers,
+            top_layers=self.top_layers,
+            encoder=self.encoder,
+        )
 
 
 class LoraSettings(Settings):
@@ -158,10 +172,15 @@ class EvaluationSettings(Settings):
         ),
     ] = False
 
-    @property
-    def bootstrapping(self) -> dict[str, Any]:
-        """The arguments for functions that compute bootstrap intervals."""
-        return {"bootstrap": self.bootstrap, "confidence": self.confidence}
+
+class Publication(TypedDict):
+    """The arguments of `ser_hf.hub.publish.publish` that a recipe sets."""
+
+    repo_id: str | None
+    private: bool
+    report_repo: str | None
+    space: bool
+    benchmark: str | None
 
 
 class HubSettings(Settings):
@@ -200,12 +219,12 @@ class HubSettings(Settings):
         return self
 
     @property
-    def publication(self) -> dict[str, Any]:
+    def publication(self) -> Publication:
         """The arguments of `ser_hf.hub.publish.publish`."""
-        return {
-            "repo_id": self.repo,
-            "private": self.private,
-            "report_repo": self.report_repo,
-            "space": self.space,
-            "benchmark": self.benchmark,
-        }
+        return Publication(
+            repo_id=self.repo,
+            private=self.private,
+            report_repo=self.report_repo,
+            space=self.space,
+            benchmark=self.benchmark,
+        )

@@ -42,7 +42,7 @@ from ..loading.encoders import ENCODERS, encoder_config, mask_valid
 from ..loading.files import first_line
 from ..models.configuration import RANGES_KEY, TEMPERATURE_KEY
 from ..models.preparation import Preparation, PreparedFeatureExtractor, prepare_waveform
-from ..utils.environment import environment
+from ..utils.environment import __version__
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder
 from .graph import PrepareWaveform, WaveformClassifier
@@ -482,5 +482,5 @@ def metadata_of(graph: WaveformClassifier) -> OnnxMetadata:
         model_type=config.model_type,
         padding_safe=padding_safe,
         calibration_temperature=getattr(config, TEMPERATURE_KEY, None),
-        ser_hf=environment()["versions"]["ser_hf"],
+        ser_hf=__version__,
     )

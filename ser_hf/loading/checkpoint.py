@@ -79,9 +79,9 @@ class Head:
     weighted_layer_sum: bool = False
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, str | list[int] | float]:
         """The settings that select the head of ser_hf and have a value, by their recipe keys."""
-        settings: dict[str, Any] = {}
+        settings: dict[str, str | list[int] | float] = {}
         if self.pooling:
             settings["pooling"] = self.pooling
         if self.head_layers:

@@ -106,13 +106,31 @@ def template(package: str, name: str, **filters: Callable[..., Any]) -> jinja2.T
     return environment.get_template(name)
 
 
+@dataclasses.dataclass(frozen=True)
+class Links:
+    """Addresses of the reports that belong to a report.
+
+    Args:
+        above: the report of the run that this run is a fold or seed of.
+        runs: the reports of the folds or seeds, by number.
+        foil: the report of the run under the leaky protocol.
+    """
+
+    above: str | None = None
+    runs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    foil: str | None = None
+
+
+_NO_LINKS = Links()
+
+
 def render(
     report: Report,
     *,
     pictures: Mapping[str, Sequence[Picture]] | None = None,
     recipe: str = "",
     corpus: Mapping[str, Any] | None = None,
-    links: Mapping[str, Any] | None = None,
+    links: Links = _NO_LINKS,
     players: Mapping[str, str] | None = None,
     files: Mapping[str, str] | None = None,
 ) -> str:
@@ -122,8 +140,7 @@ def render(
         pictures: {section: pictures}.
         recipe: the resolved recipe as YAML.
         corpus: facts about the data, see `ser_hf.corpora.corpus_facts`.
-        links: addresses of other reports: {"above": address, "runs": {number: address}, "foil":
-            address}.
+        links: addresses of other reports.
         players: {id of a clip: address of its audio}.
         files: files in the folder of the page, {name: description}.
     """
@@ -133,7 +150,7 @@ def render(
         "pictures": dict.fromkeys(SECTIONS, ()) | dict(pictures or {}),
         "recipe": recipe.strip(),
         "corpus": corpus,
-        "links": {"above": None, "runs": {}, "foil": None, **(links or {})},
+        "links": links,
         "players": players or {},
         "files": files or {},
         "views": views,

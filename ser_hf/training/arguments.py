@@ -224,7 +224,10 @@ def training_arguments(
     Raises:
         UserError: for arguments that contradict each other or that Transformers refuses.
     """
-    arguments = _with_machine_defaults(arguments, progress)
+    arguments = dict(arguments)
+    for name, default in _machine_defaults(progress).items():
+        if arguments.get(name) is None:
+            arguments[name] = default
     _check_strategies(arguments)
     _check_backends(arguments)
     schedule = arguments["lr_scheduler_type"]
@@ -256,21 +259,16 @@ def training_arguments(
         raise UserError(f"training: {error}") from None
 
 
-def _with_machine_defaults(arguments: Mapping[str, Any], progress: bool) -> dict[str, Any]:
-    """Add the settings that depend on the machine, unless the arguments have them already."""
+def _machine_defaults(progress: bool) -> dict[str, bool | int]:
+    """The default of each argument that depends on the machine or the terminal."""
     cuda = torch.cuda.is_available()
     mps = torch.backends.mps.is_available()
-    machine = {
+    return {
         "use_cpu": not (cuda or mps),
         "dataloader_pin_memory": cuda,
         "dataloader_num_workers": data_workers(),
         "disable_tqdm": not progress,
     }
-    arguments = dict(arguments)
-    for name, value in machine.items():
-        if arguments.get(name) is None:
-            arguments[name] = value
-    return arguments
 
 
 def _check_strategies(arguments: Mapping[str, Any]) -> None:

@@ -87,7 +87,9 @@ class Collator(ClipCollator):
         shortest, shortest_batch = lengths_needed(config)
         return cls(store, extractor, seed, shortest, shortest_batch, transforms)
 
-    def __call__(self, clips: list[dict[str, Any]], training: bool = False) -> dict[str, Any]:
+    def __call__(
+        self, clips: list[dict[str, Any]], training: bool = False
+    ) -> dict[str, torch.Tensor]:
         """The inputs of the model for a batch of clips, with their `labels`.
 
         With `training`, the clips are augmented and mixed.

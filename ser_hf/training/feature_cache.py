@@ -148,7 +148,9 @@ class CachedCollator:
         without_mask = has_stock_head and has_fixed_length(model.config)
         self._masked = cached.kind == "encoder" and not without_mask
 
-    def __call__(self, clips: list[dict[str, Any]], training: bool = False) -> dict[str, Any]:
+    def __call__(
+        self, clips: list[dict[str, Any]], training: bool = False
+    ) -> dict[str, torch.Tensor]:
         """The inputs of a model with a `Replacement` for a batch of clips, with their `labels`."""
         stored = [self.store[Segment(clip["row"], clip["start"], clip["length"])] for clip in clips]
         frames = np.asarray([states.shape[1] for states in stored])

@@ -158,7 +158,7 @@ def _key(
     )
 
 
-def _settings(model: PreTrainedModel, cached: CachedModule) -> dict[str, Any]:
+def _settings(model: PreTrainedModel, cached: CachedModule) -> dict[str, str | int | None]:
     """Settings of the configuration that change the output of the cached module."""
     config = encoder_config(model.config)
     values = {key: repr(value) for key, value in config.to_dict().items()}

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from .errors import printable
 
@@ -43,21 +42,12 @@ _MALLOC_SETTINGS = (
 )
 
 
-def environment() -> dict[str, Any]:
-    """Versions, processor, accelerator, cores and processes of this run."""
-    import torch
-
-    return {
-        "versions": {"python": platform.python_version(), "ser_hf": __version__}
-        | {name: version(name) for name in PACKAGES},
-        "git_revision": git_revision(),
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": usable_cores(),
-        "threads": torch.get_num_threads(),
-        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "processes": int(os.environ.get("WORLD_SIZE", "1")),
-    }
+def package_versions() -> dict[str, str]:
+    """The versions of Python, of ser_hf and of the packages in `PACKAGES`, by name."""
+    versions = {"python": platform.python_version(), "ser_hf": __version__}
+    for name in PACKAGES:
+        versions[name] = version(name)
+    return versions
 
 
 def usable_cores() -> int:
@@ -123,7 +113,7 @@ def git_revision() -> str | None:
     return revision.stdout.strip()
 
 
-def _processor() -> str:
+def processor_name() -> str:
     """The name of the processor, as Linux or Python gives it."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():

@@ -64,8 +64,8 @@ def test_links_lead_to_the_reports_above_and_below():
     report = typed(whole_report())
     top = SimpleNamespace(path_in_run=())
     links = report_links(report, top)
-    assert links["above"] is None
+    assert links.above is None
     kind = "fold" if report.protocol.folds else "seed"
-    assert links["runs"] == {n: f"../{kind}-{n}/report/index.html" for n in report.runs}
+    assert links.runs == {n: f"../{kind}-{n}/report/index.html" for n in report.runs}
     below = SimpleNamespace(path_in_run=("fold-1",))
-    assert report_links(report, below)["above"] == "../../report/index.html"
+    assert report_links(report, below).above == "../../report/index.html"

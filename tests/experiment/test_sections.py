@@ -7,6 +7,7 @@ from ser_hf.experiment.context import RunContext
 from ser_hf.experiment.data import load_experiment_data
 from ser_hf.experiment.reading import read_recipe
 from ser_hf.experiment.sections import (
+    environment_section,
     extended,
     foil_section,
     merged_notes,
@@ -14,6 +15,7 @@ from ser_hf.experiment.sections import (
     protocol_section,
     report_header,
 )
+from ser_hf.utils.environment import package_versions, usable_cores
 from ser_hf.utils.run_folder import RunFolder
 
 RECIPE = {
@@ -30,6 +32,14 @@ def run():
     recipe = read_recipe(RECIPE)
     data = load_experiment_data(recipe)
     return RunContext(recipe, data, data.folds, RunFolder(recipe.output_dir))
+
+
+def test_the_environment_names_versions_cores_and_processes(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    environment = environment_section()
+    assert environment.versions == package_versions()
+    assert environment.cores == usable_cores()
+    assert environment.processes == 3
 
 
 def test_over_folds_the_header_describes_the_evaluated_split_of_each(run):

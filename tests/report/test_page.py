@@ -6,7 +6,7 @@ from support.html_page import Page
 from support.reports import over_folds, typed, whole_report
 
 from ser_hf.report import views
-from ser_hf.report.page import SECTIONS, Picture
+from ser_hf.report.page import SECTIONS, Links, Picture
 from ser_hf.report.page import render as render_page
 
 PICTURE = Picture("A picture", "data:image/png;base64,AAAA", 100, 50, ["a.png", "a.svg"])
@@ -210,12 +210,15 @@ def test_slices_begin_with_the_worst_speaker_and_name_the_gap():
 
 
 def test_reports_link_those_below_and_above():
-    links = {"above": "../../report/index.html", "foil": "../foil/report/index.html"}
-    links["runs"] = {number: f"../fold-{number}/report/index.html" for number in "12"}
+    links = Links(
+        above="../../report/index.html",
+        runs={number: f"../fold-{number}/report/index.html" for number in "12"},
+        foil="../foil/report/index.html",
+    )
     hrefs = {
         link["href"] for link in Page(render(over_folds(whole_report()), links=links)).all("a")
     }
-    assert {links["above"], links["foil"], *links["runs"].values()} <= hrefs
+    assert {links.above, links.foil, *links.runs.values()} <= hrefs
     alone = {link["href"] for link in Page(render(over_folds(whole_report()))).all("a")}
     assert not any(href.startswith("..") for href in alone)
 

@@ -2,6 +2,7 @@
 
 import logging
 
+import numpy as np
 import pytest
 import torch
 from datasets.utils import logging as datasets_logging
@@ -90,8 +91,8 @@ def test_an_allocator_of_the_user_is_left_alone(monkeypatch):
         assert not active
 
 
-def test_the_environment_names_versions_and_cores():
-    description = environment.environment()
-    assert description["versions"]["ser_hf"] == environment.__version__
-    assert set(environment.PACKAGES) <= set(description["versions"])
-    assert description["cores"] == usable_cores()
+def test_versions_are_those_of_python_ser_hf_and_the_packages():
+    versions = environment.package_versions()
+    assert versions.keys() == {"python", "ser_hf", *environment.PACKAGES}
+    assert versions["ser_hf"] == environment.__version__
+    assert versions["numpy"] == np.__version__
