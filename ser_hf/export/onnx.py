@@ -30,7 +30,7 @@ from torch import nn
 from transformers import PreTrainedModel, SequenceFeatureExtractor
 
 from ..audio.decode import decode
-from ..corpora.synthetic import EMOTIONS, utterance
+from ..corpora.synthesis import EMOTIONS, utterance
 from ..evaluation.probabilities import activated
 from ..inference.batches import run_batches
 from ..inference.chunks import Chunk

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from ..corpora.synthetic import utterance
+from ..corpora.synthesis import utterance
 from ..inference.load import check_configurations, find_model
 from ..inference.reference import read_reference
 from ..loading.data_only import data_only, references

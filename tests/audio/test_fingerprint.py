@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ser_hf.audio.near_duplicates import HOP_SECONDS, fingerprint
-from ser_hf.corpora.synthetic import utterance
+from ser_hf.corpora.synthesis import utterance
 
 RATE = 16000
 

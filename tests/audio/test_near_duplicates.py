@@ -13,7 +13,7 @@ from scipy.signal import butter, sosfilt
 
 from ser_hf.audio import open_store
 from ser_hf.audio.near_duplicates import NearDuplicate, near_duplicates
-from ser_hf.corpora.synthetic import utterance
+from ser_hf.corpora.synthesis import utterance
 
 # The package may offer the function under the name of its module.
 module = importlib.import_module("ser_hf.audio.near_duplicates")

@@ -13,7 +13,7 @@ from scipy.linalg import solve_toeplitz
 from scipy.signal import butter, correlate, lfilter, sosfiltfilt, welch
 
 from ser_hf.audio import transforms
-from ser_hf.corpora.synthetic import utterance
+from ser_hf.corpora.synthesis import utterance
 
 RATE = 16000
 

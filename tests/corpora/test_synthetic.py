@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from ser_hf.corpora import corpus_settings, load_corpus, synthetic
-from ser_hf.corpora.synthetic import EMOTIONS, utterance
+from ser_hf.corpora.synthesis import EMOTIONS, utterance
 from ser_hf.utils.errors import UserError
 
 

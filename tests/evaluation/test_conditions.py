@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ser_hf.audio.transforms import mean_power
-from ser_hf.corpora.synthetic import utterance
+from ser_hf.corpora.synthesis import utterance
 from ser_hf.evaluation.robustness import CONDITIONS, KINDS, Condition
 
 RATE = 16000

@@ -29,7 +29,7 @@ from transformers.audio_utils import load_audio
 
 from ser_hf import cli
 from ser_hf.corpora.schema import EMOTION_COLORS
-from ser_hf.corpora.synthetic import utterance
+from ser_hf.corpora.synthesis import utterance
 
 pytestmark = pytest.mark.slow  # loads torch in another process, and starts a browser
 ROOT = Path(__file__).parents[2]

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from ser_hf import cli
-from ser_hf.corpora.synthetic import utterance
+from ser_hf.corpora.synthesis import utterance
 from ser_hf.hub.verify import verify
 from ser_hf.inference.load import load_classifier
 from ser_hf.loading import weights as loading

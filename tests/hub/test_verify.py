@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from ser_hf import cli
-from ser_hf.corpora.synthetic import utterance
+from ser_hf.corpora.synthesis import utterance
 from ser_hf.hub.verdict import Verdict
 from ser_hf.hub.verify import verify
 from ser_hf.inference.reference import compute_logits

@@ -8,7 +8,7 @@ import torch
 from built import NETWORKS, batch_of, built
 from support.testing import tiny_config
 
-from ser_hf.corpora.synthetic import utterance
+from ser_hf.corpora.synthesis import utterance
 from ser_hf.training.arguments import solvers_for
 
 EMOTIONS = ("angry", "neutral", "sad")

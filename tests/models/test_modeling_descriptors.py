@@ -8,7 +8,7 @@ import torch
 from support.close import assert_near
 from support.testing import tiny_config
 
-from ser_hf.corpora.synthetic import utterance
+from ser_hf.corpora.synthesis import utterance
 from ser_hf.models import CNN1dDescriptorsConfig, CNN1dDescriptorsForAudioClassification
 from ser_hf.models.front_end import FrontEnd
 from ser_hf.models.modeling_descriptors import (

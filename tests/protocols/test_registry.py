@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ser_hf.corpora.schema import Clip, Listing, to_dataset
-from ser_hf.corpora.synthetic import EMOTIONS, SENTENCES, voice
+from ser_hf.corpora.synthesis import EMOTIONS, SENTENCES, voice
 from ser_hf.protocols import (
     FOILS,
     PROTOCOLS,

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from datasets import Audio, ClassLabel, Features, Value
 
 from ser_hf.corpora import cremad, ravdess
-from ser_hf.corpora.synthetic import EMOTIONS
+from ser_hf.corpora.synthesis import EMOTIONS
 from support.testing.corpora import Clip, Plan, _csv, _ravdess, write_clips, write_csv
 
 

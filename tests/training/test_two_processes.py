@@ -20,7 +20,7 @@ from test_encoder_matrix import KINDS
 from test_gradients import assert_same
 
 from ser_hf import cli
-from ser_hf.corpora.synthetic import utterance
+from ser_hf.corpora.synthesis import utterance
 
 SCRIPT = Path(__file__).with_name("processes_script.py")
 RECIPES = Path(__file__).parents[2] / "recipes"

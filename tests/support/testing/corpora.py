@@ -25,7 +25,7 @@ import numpy as np
 import soundfile
 
 from ser_hf.corpora import cremad, emodb, iemocap, msp_podcast, ravdess, savee, tess
-from ser_hf.corpora.synthetic import EMOTIONS, utterance, voice
+from ser_hf.corpora.synthesis import EMOTIONS, utterance, voice
 
 # The synthetic voices have six emotions; others are spoken as a similar one.
 _SIMILAR = {
