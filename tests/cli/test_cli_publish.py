@@ -34,7 +34,7 @@ def test_options_go_with_a_repository(publish, run_of, capsys):
     run = run_of("hub.repo=someone/recipes-model")
     assert cli.main(["publish", run, "--repo", "someone/model", "--space"]) == 0
     publish.assert_called_once_with(
-        run, "someone/model", private=False, report_repo=None, space=True
+        run, "someone/model", private=False, report_repo=None, space=True, benchmark=None
     )
     assert capsys.readouterr().out == "published\n"
 
