@@ -1,10 +1,11 @@
 """The console script `ser-hf`: its verbs, exit codes and messages."""
 
+import contextlib
 import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,7 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments[:1] in (["train"], ["reproduce"]):
         remedy = "--resume continues from the last checkpoint"
     try:
-        _invoke(arguments)
+        with _without_input():
+            _invoke(arguments)
     except typer.Exit as ended:
         return ended.exit_code
     except typer.TyperException as error:
@@ -105,6 +107,22 @@ def _open_closed_streams() -> None:
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r+"))  # noqa: SIM115
+
+
+@contextlib.contextmanager
+def _without_input() -> Iterator[None]:
+    """Replace standard input by an empty stream: no verb reads it.
+
+    Libraries would ask questions there, such as whether to run the code of a stranger's model, and
+    take the answer from `yes |` or from a script's input.
+    """
+    given = sys.stdin
+    with open(os.devnull, encoding="utf-8") as nothing:
+        sys.stdin = nothing
+        try:
+            yield
+        finally:
+            sys.stdin = given
 
 
 def _log_to_terminal() -> None:

@@ -25,12 +25,22 @@ import pandas as pd
 import yaml
 from pydantic import Field, model_validator
 
+from ..utils.bounds import require_bounded_table
 from ..utils.cells import text
 from ..utils.errors import UserError, one_line
+from ..utils.yaml import check_bounds, read_text
 from .columns import split_name
 from .rows import NO_LABEL, STANDARD_COLUMNS, Row, RowParser, TableSettings, absent
 from .schema import Listing
 from .settings import refuse
+
+# Limits of db.yaml. Databases of 100,000 speakers with three values each have half as much.
+_MOST_HEADER_BYTES = 2**25
+_MOST_HEADER_VALUES = 10**6
+_SECTIONS = ("tables", "misc_tables")
+# audformat reads the table NAME from the file db.NAME.csv, so a name is a part of a path.
+_TABLE_NAME = re.compile(r"\w[\w.@+ -]{0,199}")
+_HeaderLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # Column of ser_hf -> the scheme that databases in audformat usually have for it.
 _USUAL_SCHEMES = {"sex": "gender", "sentence": "transcription"}
@@ -209,13 +219,14 @@ def _require_names(database: Any, schemes: set[str], settings: AudformatSettings
 def _copy_data(root: Path, copy: Path) -> None:
     """Fill the folder `copy` with a safe copy of the database, which cannot run code when read.
 
-    The original is not safe to load: audformat prefers pickles to other tables, and it creates any
-    Python object that a YAML tag in `db.yaml` names.
+    The original is not safe to load: audformat prefers pickles to other tables, it creates any
+    Python object that a YAML tag in `db.yaml` names, and it takes the name of a table for a path.
     """
-    header = yaml.load((root / "db.yaml").read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-    text = yaml.safe_dump(header, sort_keys=False, allow_unicode=True)
-    (copy / "db.yaml").write_text(text, encoding="utf-8")
+    header = _read_header(root / "db.yaml")
+    safe_header = yaml.safe_dump(header, sort_keys=False, allow_unicode=True)
+    (copy / "db.yaml").write_text(safe_header, encoding="utf-8")
     for path in (*root.glob("db.*.csv"), *root.glob("db.*.parquet")):
+        require_bounded_table(path)
         (copy / path.name).symlink_to(path.resolve())
     for path in root.glob("db.*.pkl"):
         readable = [copy / f"{path.stem}.csv", copy / f"{path.stem}.parquet"]
@@ -224,6 +235,39 @@ def _copy_data(root: Path, copy: Path) -> None:
                 f"{path}: a pickle, which may run code, is not opened; "
                 "save the table as CSV or Parquet"
             )
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    """Read `db.yaml` as data: bounded, without tags, and with names that lead nowhere.
+
+    Raises:
+        UserError: if the file is no header of a database.
+    """
+    content = read_text(path, _MOST_HEADER_BYTES)
+    try:
+        check_bounds(content, _MOST_HEADER_BYTES, _MOST_HEADER_VALUES)
+        header = yaml.load(content, Loader=_HeaderLoader)
+    except (yaml.YAMLError, ValueError) as error:
+        raise UserError(f"{path}: the database cannot be read: {one_line(error)}") from None
+    if not isinstance(header, dict):
+        raise UserError(f"{path}: the database cannot be read: it holds no mapping")
+    for key in ("name", "source", "usage"):
+        # Without these audformat looks for the database one level deeper.
+        if key not in header:
+            raise UserError(f"{path}: the database cannot be read: {key} is missing")
+    for section in _SECTIONS:
+        names = header.get(section)
+        if names is not None and not isinstance(names, dict):
+            raise UserError(f"{path}: {section}: expected a mapping of names")
+        for name in names or ():
+            if not isinstance(name, str) or not _TABLE_NAME.fullmatch(name):
+                raise UserError(
+                    f"{path}: {section}: {name!r:.100} names no table beside it; "
+                    "a name has letters, digits, dots, hyphens, underscores and spaces"
+                )
+    # Files that a database offers for download beside its clips are not read.
+    header.pop("attachments", None)
+    return header
 
 
 def _schemes(database: Any) -> set[str]:

@@ -22,6 +22,7 @@ from ..corpora import corpora_facts
 from ..inference.reference import read_reference
 from ..loading.data_only import data_only
 from ..loading.files import ADAPTER
+from ..protocols.split import PARTS
 from ..report.card import (
     card_of_run,
     card_pictures,
@@ -34,10 +35,11 @@ from ..report.card import (
 )
 from ..report.citations import license_metadata, license_text
 from ..report.report import SCHEMA, Report, read_report
+from ..report.saved_recipe import read_saved_recipe
 from ..report.write import write_report
-from ..utils.errors import UserError
+from ..utils.errors import UserError, one_line
 from ..utils.run_folder import RunFolder
-from ..utils.yaml import dump_yaml, read_yaml
+from ..utils.yaml import dump_yaml
 from .eval_results import FOLDER as EVAL_RESULTS
 from .eval_results import Benchmark, require_comparable, write_result
 from .push import Pushed, machine_paths, push, require_no_paths, resolve_repo_id, without_paths
@@ -66,6 +68,9 @@ _BESIDE = (
     f"adapter/{ADAPTER}",
     "adapter/adapter_model.safetensors",
 )
+# Limits of a table of predictions, and the types of its columns that name files.
+_MOST_PREDICTIONS = 10**7
+_COLUMN_TYPES = {"part": pa.string(), "path": pa.string()}
 # Patterns of the files that a push of a report writes, and deletes if a later one does not contain
 # them.
 REPORT_OWNED = ("README.md", "index.html", "report.json", SCHEMA, "*.parquet", "*.png", "*.svg")
@@ -252,7 +257,7 @@ class _Publication:
     def push_space(self, folder: Path, model: Pushed, verdict: Verdict) -> Pushed | None:
         if self.space_repo is None:
             return None
-        recipe = read_yaml(RunFolder(self.run).recipe)
+        recipe = read_saved_recipe(RunFolder(self.run).recipe)
         demo = Demo(
             model=self.model_repo,
             report=self.report,
@@ -316,7 +321,8 @@ def stage_model(
     for picture in card_pictures(run):
         shutil.copyfile(picture, folder / picture.name)
     (folder / "README.md").write_text(card, encoding="utf-8")
-    require_no_paths(folder, machine_paths(run, recipe=read_yaml(RunFolder(run).recipe)))
+    recipe = read_saved_recipe(RunFolder(run).recipe)
+    require_no_paths(folder, machine_paths(run, recipe=recipe))
 
 
 def require_finished(run: Path) -> None:
@@ -344,8 +350,8 @@ def stage_report(
         model_repo, space: Hub ids of the model that the report describes, and of its demo.
     """
     source = RunFolder(run).report
-    recipe = read_yaml(RunFolder(run).recipe)
-    predictions = pq.read_table(source / "predictions.parquet")
+    recipe = read_saved_recipe(RunFolder(run).recipe)
+    predictions = _read_predictions(source / "predictions.parquet")
     private_paths = machine_paths(run, _folder_of_clips(predictions), recipe=recipe)
     report = _public_report(source, private_paths)
     corpora = corpora_facts(*corpora_of(report, recipe["corpus"], report.evaluated_split))
@@ -364,6 +370,40 @@ def stage_report(
     )
     (folder / "README.md").write_text(without_paths(card, private_paths), encoding="utf-8")
     require_no_paths(folder, private_paths)
+
+
+def _read_predictions(path: Path) -> pa.Table:
+    """Read the table of predictions of a run, which another person may have made or changed.
+
+    Raises:
+        UserError: for a file that is not such a table. Its splits name files, so a split is one of
+            `PARTS`.
+    """
+    try:
+        file = pq.ParquetFile(path)
+        if file.metadata.num_rows > _MOST_PREDICTIONS:
+            raise ValueError(f"more than {_MOST_PREDICTIONS:,} rows")
+        table = file.read()
+        for column, kind in _COLUMN_TYPES.items():
+            if column in table.column_names and table.schema.field(column).type != kind:
+                raise ValueError(
+                    f"{column}: expected {kind}, got {table.schema.field(column).type}"
+                )
+        if "part" not in table.column_names:
+            raise ValueError("no column part")
+        others = set(table["part"].unique().to_pylist()).difference(PARTS)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: not a table of predictions of ser_hf: {one_line(error)}; "
+            "publish the folder as the run wrote it"
+        ) from None
+    if others:
+        split = min(map(str, others))
+        raise UserError(
+            f"{path}: part: expected a split ({', '.join(PARTS)}), got {split!r:.100}; "
+            "publish the folder as the run wrote it"
+        )
+    return table
 
 
 def _folder_of_clips(predictions: pa.Table) -> str | None:

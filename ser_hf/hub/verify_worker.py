@@ -45,7 +45,11 @@ def inspect(request):
 def tensors(model, options):
     """Find the tensors that only the network has, and the tensors that only the file has."""
     _, info = type(model).from_pretrained(
-        options["model"], revision=options["revision"], dtype="auto", output_loading_info=True
+        options["model"],
+        revision=options["revision"],
+        trust_remote_code=options["trust_remote_code"],
+        dtype="auto",
+        output_loading_info=True,
     )
     missing = sorted(info["missing_keys"])
     unexpected = sorted(info["unexpected_keys"])

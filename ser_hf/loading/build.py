@@ -26,7 +26,9 @@ def build_model(plan: Blueprint) -> PreTrainedModel:
     try:
         if not plan.random_init and not from_file:
             return load_model(plan.checkpoint, plan.config, plan.revision, **settings)
-        model = AutoModelForAudioClassification.from_config(plan.config, **settings)
+        model = AutoModelForAudioClassification.from_config(
+            plan.config, trust_remote_code=False, **settings
+        )
     except (ValueError, ImportError) as error:
         if plan.attention is None or isinstance(error, UserError):
             raise

@@ -44,8 +44,13 @@ def _auto_map_entry(cls: type) -> str:
 
 
 _AUTO_MAP_ENTRIES = {_auto_map_entry(cls) for cls in _CLASSES}
-# Values of `model_type` and `feature_extractor_type` for which the installed class is loaded.
-_TYPES = {getattr(cls, "model_type", cls.__name__) for cls in _CLASSES}
+# The key of each configuration file that selects a class, and the values for which the installed
+# class of ser_hf is loaded, whatever code the file names.
+_MODEL_TYPES = {network.config_class.model_type for network in _NETWORKS}
+_TYPE_KEYS = {
+    "config.json": ("model_type", _MODEL_TYPES),
+    "preprocessor_config.json": ("feature_extractor_type", {PreparedFeatureExtractor.__name__}),
+}
 
 # With these keys, transformers loads code or files from another place.
 _ELSEWHERE = {
@@ -145,7 +150,7 @@ def _copy_configurations(
         content = read_table(path)
         (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         _check_layers(content, f"{where}: {name}")
-        if _check_references(content, f"{where}: {name}", code):
+        if _check_references(content, name, where, code):
             names_code = True
     return names_code
 
@@ -157,25 +162,38 @@ def _check_layers(content: dict[str, Any], where: str) -> None:
             raise UserError(f"{where}: {key} is {value:.3g}, at most {_MOST_LAYERS}")
 
 
-def _check_references(content: dict[str, Any], where: str, code: bool) -> bool:
+def _check_references(content: dict[str, Any], name: str, where: str, code: bool) -> bool:
     """Refuse settings that load code or files from another place.
 
-    Returns whether the configuration refers to code of ser_hf, which is allowed.
+    Returns whether the configuration in the file `name` refers to code of ser_hf, which is allowed.
     """
-    # The installed class loads a model type of ser_hf, whatever code the model itself contains.
-    types = {str(content.get("model_type")), str(content.get("feature_extractor_type"))}
-    loaded_here = not code and bool(_TYPES & types)
-
+    loaded_here = not code and _has_installed_class(content, name)
     external_settings = references(content)
     for key, value in external_settings:
         names_ser_hf = isinstance(value, dict) and _AUTO_MAP_ENTRIES.issuperset(
             map(str, value.items())
         )
-        if key != "auto_map" or not (loaded_here or names_ser_hf):
+        # The code that a nested part names is never replaced by an installed class.
+        replaced = loaded_here and value is content.get(key)
+        if key != "auto_map" or not (replaced or names_ser_hf):
             raise UserError(
-                f"{where} takes code or files from elsewhere ({key}: {value!r:.100}); {_TRUST}"
+                f"{where}: {name} takes code or files from elsewhere ({key}: {value!r:.100}); "
+                f"{_TRUST}"
             )
     return bool(external_settings)
+
+
+def _has_installed_class(content: dict[str, Any], name: str) -> bool:
+    """Whether the installed class of ser_hf loads the configuration in the file `name`.
+
+    Only the key that selects the class of this kind of file counts: transformers ignores a
+    `feature_extractor_type` in config.json when it selects the class of the configuration.
+    """
+    if name not in _TYPE_KEYS:
+        return False
+    key, installed_types = _TYPE_KEYS[name]
+    selected = content.get(key)
+    return isinstance(selected, str) and selected in installed_types
 
 
 def references(content: Any) -> list[tuple[str, Any]]:

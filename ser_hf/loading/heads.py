@@ -104,7 +104,7 @@ class DimensionalModel(PreTrainedModel):
         self, config: PreTrainedConfig, head: nn.Module, mean: float = 0.0, deviation: float = 1.0
     ):
         super().__init__(config)
-        self.encoder = AutoModel.from_config(config)
+        self.encoder = AutoModel.from_config(config, trust_remote_code=False)
         self.head = head
         self.mean = mean
         self.deviation = deviation
@@ -179,13 +179,15 @@ def load_dimensional_model(
     with data_only(
         encoder_source, where=source, revision=encoder_revision, weights=False
     ) as temporary:
-        config = AutoConfig.from_pretrained(temporary.folder)
+        config = AutoConfig.from_pretrained(temporary.folder, trust_remote_code=False)
         if config.model_type not in ENCODERS or not takes_waveforms(config):
             return None
         if attentive:
             extractor = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
         else:
-            extractor = AutoFeatureExtractor.from_pretrained(temporary.folder)
+            extractor = AutoFeatureExtractor.from_pretrained(
+                temporary.folder, trust_remote_code=False
+            )
     labels = settings.get("id2label") or {}
     config.id2label = {int(i): str(name) for i, name in labels.items()}
     config.problem_type = DIMENSIONS.problem_type

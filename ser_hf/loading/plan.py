@@ -255,7 +255,9 @@ def _classifier_on_meta(config: PreTrainedConfig) -> PreTrainedModel:
     try:
         encoder_config(config).validate()
         with torch.device("meta"):
-            network = AutoModelForAudioClassification.from_config(copy.deepcopy(config))
+            network = AutoModelForAudioClassification.from_config(
+                copy.deepcopy(config), trust_remote_code=False
+            )
     except INVALID as error:
         raise UserError(f"model: {type(error).__name__}: {error}") from None
     _require_memory(network, copies=1)

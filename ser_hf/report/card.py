@@ -16,10 +16,11 @@ from ..evaluation.metrics import NAMES, definitions
 from ..utils.errors import UserError, printable
 from ..utils.files import packaged
 from ..utils.run_folder import RunFolder
-from ..utils.yaml import dump_yaml, read_yaml
+from ..utils.yaml import dump_yaml
 from . import views
 from .citations import OPENSMILE, license_metadata, license_text, linked, network_words, works
 from .report import Report, read_report
+from .saved_recipe import read_saved_recipe
 
 # Names of the pictures that a card shows, as in the folder of the report.
 PICTURES = ("confusion_matrix", "confusion_by_corpus", "dimensions", "robustness", "reliability")
@@ -135,7 +136,7 @@ def card_of_run(
         over_runs = read_report(RunFolder(run).report / "report.json")
         source = Runs(report=over_runs, published=source, numbers=numbers)
     shown = [file.stem for file in card_pictures(run)] if pictures else []
-    recipe = read_yaml(RunFolder(run).recipe)
+    recipe = read_saved_recipe(RunFolder(run).recipe)
     return model_card(
         source, recipe, location, report_repo=report_repo, space=space, pictures=shown
     )

@@ -99,7 +99,9 @@ def _network_of(plan: Blueprint) -> PreTrainedModel:
     settings = {} if plan.attention is None else {"attn_implementation": plan.attention}
     try:
         with torch.device("meta"):
-            return AutoModelForAudioClassification.from_config(plan.config, **settings)
+            return AutoModelForAudioClassification.from_config(
+                plan.config, trust_remote_code=False, **settings
+            )
     except (ValueError, ImportError) as error:
         key = "model" if plan.attention is None else "model.attention"
         raise UserError(f"{key}: {error}") from None

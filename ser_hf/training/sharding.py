@@ -62,7 +62,7 @@ def full_model(trainer: Trainer) -> PreTrainedModel | PeftModel:
     if sharding_library() is None:
         return model
     state: dict[str, Any] = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-    full = AutoModelForAudioClassification.from_config(model.config)
+    full = AutoModelForAudioClassification.from_config(model.config, trust_remote_code=False)
     if trainer.is_world_process_zero():
         full.load_state_dict(state)
     return full

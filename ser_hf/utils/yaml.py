@@ -90,7 +90,7 @@ def parse_yaml(text: str, source: str) -> Any:
     malformed.
     """
     try:
-        _check_bounds(text)
+        check_bounds(text)
         return yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
@@ -101,13 +101,16 @@ def parse_yaml(text: str, source: str) -> Any:
         raise UserError(f"{where}: not valid YAML: {problem}") from None
 
 
-def _check_bounds(text: str) -> None:
+def check_bounds(text: str, most_characters: int = LARGEST, most_values: int = MOST_VALUES) -> None:
     """Refuse a text that takes long to build, or builds more than it says.
 
     Aliases multiply values, and tags make objects.
+
+    Raises:
+        ValueError, yaml.YAMLError: for a text beyond the bounds, or one that is not YAML.
     """
-    if len(text) > LARGEST:
-        raise ValueError(f"more than {LARGEST:,} characters")
+    if len(text) > most_characters:
+        raise ValueError(f"more than {most_characters:,} characters")
     depth = 0
     for count, event in enumerate(yaml.parse(text, Loader=_Loader)):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -115,8 +118,8 @@ def _check_bounds(text: str) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         problem = None
-        if count > MOST_VALUES:
-            problem = f"more than {MOST_VALUES:,} values"
+        if count > most_values:
+            problem = f"more than {most_values:,} values"
         elif depth > DEEPEST:
             problem = f"nested more than {DEEPEST} deep"
         elif isinstance(event, yaml.AliasEvent):

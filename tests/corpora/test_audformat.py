@@ -169,10 +169,47 @@ def test_code_in_a_database_never_runs(database, kind):
     else:
         with pytest.raises(
             UserError,
-            match=r"db.yaml: .*constructor|db.emotion.dev.pkl: a pickle, .* as CSV or Parq",
+            match=r"db.yaml: .* tags .* not supported|db.emotion.dev.pkl: a pickle, .* as CSV",
         ):
             parse(root)
     assert not marker.exists()
+
+
+# The section of db.yaml that names a table by a path, and the text around the name.
+PATHS_OF_TABLES = {
+    "absolute": "tables:\n  {path}:\n    type: filewise\n",
+    "miscellaneous": "misc_tables:\n  {path}: {{}}\n",
+    "a number": "tables:\n  7: {{}}\n",
+    "a list": "tables: [{path}]\n",
+    "one level deeper": "deeper:\n  source: x\n  usage: other\n  tables:\n    {path}: {{}}\n",
+}
+
+
+@pytest.mark.parametrize("section", PATHS_OF_TABLES)
+def test_a_table_is_never_named_by_a_path(tmp_path, section):
+    """audformat opens the file that the name leads to, and prefers a pickle there."""
+    pytest.importorskip("audformat")
+    marker = tmp_path / "was_run"
+    (tmp_path / "evil.pkl").write_bytes(pickle.dumps(Payload(marker)))
+    path = "x" + "/.." * 12 + str(tmp_path / "evil")
+    text = PATHS_OF_TABLES[section].format(path=path)
+    if "deeper" not in section:
+        text = f"name: a\nsource: x\nusage: other\n{text}"
+    (tmp_path / "db.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"db\.yaml: (tables|misc_tables|.*name is missing)"):
+        parse(tmp_path)
+    assert not marker.exists()
+
+
+def test_aliases_in_a_header_are_not_multiplied(database):
+    root = database()
+    lines = ["x0: &x0 [a, a, a, a, a, a, a, a, a]"]
+    for number in range(1, 30):
+        lines.append(f"x{number}: &x{number} [{', '.join([f'*x{number - 1}'] * 9)}]")
+    with (root / "db.yaml").open("a", encoding="utf-8") as file:
+        file.write("\n".join(lines) + "\n")
+    with pytest.raises(UserError, match=r"db\.yaml: .*aliases"):
+        parse(root)
 
 
 @pytest.mark.parametrize("root", [None, "."])

@@ -1,15 +1,17 @@
 """Folders of others: their code never runs without consent, and their pickles never."""
 
 import functools
+import io
 import json
 import shutil
+import sys
 import types
 from pathlib import Path
 
 import pytest
 import soundfile
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from support.damage import Payload
 from support.testing import tiny_config
 from transformers import (
@@ -98,8 +100,16 @@ VERSIONS = {"configuration_files": [*VERSIONED]}
 PIPELINE = {
     "audio-classification": {"impl": "evil.Pipe", "pt": ["AutoModelForAudioClassification"]}
 }
+# A value of another file's key: it does not select the class that ser_hf has installed.
+BY_ANOTHER_KEY = {
+    "model_type": "evil",
+    "feature_extractor_type": "PreparedFeatureExtractor",
+    "auto_map": EVIL,
+}
 # The file that the message names, and what is changed.
 CODE = {
+    "type of another file": (CONFIG, {CONFIG: BY_ANOTHER_KEY}),
+    "nested in the configuration": (CONFIG, {CONFIG: {"encoder": {"auto_map": EVIL}}}),
     "network": (CONFIG, {CONFIG: {"auto_map": EVIL}}),
     "another repository": (
         CONFIG,
@@ -181,7 +191,7 @@ def test_code_of_others_is_refused(untrusted, forked, attack, kind):
         change(folder / name, **values)
     assert "--trust-remote-code" in refused(check, folder, named, marker)
     for function in (predict, train):
-        if kind == "crnn" and named != PROCESSOR and "auto_map" in changes[named]:
+        if kind == "crnn" and named != PROCESSOR and [*changes[named]] == ["auto_map"]:
             function(folder)  # the installed classes load our types, whatever code is named
         else:
             refused(function, folder, named, marker)
@@ -246,6 +256,32 @@ def test_what_a_model_does_not_need_is_left_out(untrusted, forked):
     predict(folder)
     train(folder)
     assert not marker.exists()
+
+
+def test_a_dimensional_model_of_unknown_type_is_refused_at_once(untrusted, monkeypatch):
+    """Its head is read by ser_hf, and its encoder by transformers, which would ask about code."""
+    folder, marker = untrusted("wav2vec2")
+    weights = {
+        "classifier.dense.weight": torch.zeros(2, 2),
+        "classifier.out_proj.weight": torch.zeros(1, 2),
+    }
+    save_file(weights, folder / WEIGHTS, {"format": "pt"})
+    labels = {"0": "valence"}
+    change(folder / CONFIG, **BY_ANOTHER_KEY, problem_type="regression", id2label=labels)
+    monkeypatch.setattr("builtins.input", lambda question: pytest.fail(question))
+    for function in (predict, train):
+        refused(function, folder, CONFIG, marker)
+
+
+def test_no_command_reads_standard_input(monkeypatch):
+    """Not even a library that a command calls, which would take `yes |` for consent."""
+    answers = io.StringIO("y\n" * 9)
+    monkeypatch.setattr("sys.stdin", answers)
+    read = []
+    monkeypatch.setattr(cli, "_invoke", lambda arguments: read.append(sys.stdin.read()))
+    assert cli.main(["recipes"]) == 0
+    assert read == [""]
+    assert sys.stdin is answers
 
 
 COMMANDS = ["predict {} clip.wav", "evaluate {} --corpus synthetic speakers=3 takes=1"]
