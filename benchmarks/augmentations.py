@@ -49,15 +49,6 @@ NETWORK_OPTIONS = {
 
 def settings() -> dict[str, dict[str, Any]]:
     """Return name -> sections of the recipe that differ from the baseline, `model` by keys."""
-    partners = {
-        "mixup, any speaker": "any",
-        "mixup, same speaker": "same",
-        "mixup, other speakers": "other",
-    }
-    mixups = {
-        name: {"augment": {"mixup": {"probability": 0.5, "speakers": kind}}}
-        for name, kind in partners.items()
-    }
     together = {name: {"probability": SHARE_OF_ALL} for name in STEPS}
     together |= {"mixup": {"probability": 0.5}}
     return {
@@ -65,7 +56,7 @@ def settings() -> dict[str, dict[str, Any]]:
         "whole clips": {"audio": {"trim_silence": TRIMMED["trim_silence"]}},
         "whole clips with their silence": {"audio": {}},
         **{name: {"augment": {name: {"probability": 0.5}}} for name in STEPS},
-        **mixups,
+        "mixup, any speaker": {"augment": {"mixup": {"probability": 0.5}}},
         **{name: {"model": keys} for name, keys in NETWORK_OPTIONS.items()},
         "all inside the network": {"model": _merged(NETWORK_OPTIONS)},
         "all together": {"augment": together, "model": _merged(NETWORK_OPTIONS)},

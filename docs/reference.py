@@ -1,8 +1,9 @@
 """A hook of mkdocs.yml: the parts of the reference that follow from the code.
 
 A line `<!-- from the code: NAME -->` of a page becomes what the function NAME below returns. Links
-out of docs/ lead to the repository. `python docs/reference.py` writes the pages in `STORED`, which
-readers of the repository see without building the site.
+out of docs/ lead to the repository. `python docs/reference.py` writes all files of the repository
+that follow from the code: the pages in `STORED`, which readers see without building the site, and
+the schema of recipes for editors.
 """
 
 import inspect
@@ -135,12 +136,12 @@ def network_keys():
         defined_here = [name for name in inspect.get_annotations(kind) if name in options]
         based = [
             f"[{parent.__name__}](#{parent.__name__.lower()})"
-            for parent in kind.__mro__[1:]
+            for parent in kind.__bases__
             if parent in named
         ]
         parts.append(f"## {kind.__name__}\n")
         used = f"The keys of {', '.join(architectures)}. " if architectures else ""
-        parts.append(used + (f"All keys of {based[0]} too.\n" if based else "") + "\n")
+        parts.append(used + (f"All keys of {' and '.join(based)} too.\n" if based else "") + "\n")
         if defined_here:
             parts.append("| key | type and range | default | meaning |\n|---|---|---|---|\n")
         for name in defined_here:
@@ -229,6 +230,16 @@ def stored_page(name):
     return f"{introduction}{WRITTEN}{STORED[name]().rstrip()}\n"
 
 
-if __name__ == "__main__":
+def write_all():
+    from ser_hf.cli.options import as_json
+    from ser_hf.experiment.schema import recipe_schema
+
+    folder = Path(__file__).parent
     for page in STORED:
-        (Path(__file__).parent / page).write_text(stored_page(page), encoding="utf-8")
+        (folder / page).write_text(stored_page(page), encoding="utf-8")
+    schema = folder.parent / "recipes" / "recipe.schema.json"
+    schema.write_text(f"{as_json(recipe_schema())}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_all()

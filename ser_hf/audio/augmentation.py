@@ -1,14 +1,18 @@
-"""Settings of augmentation: the section `augment` of a recipe, with one class for each step.
+"""The steps of augmentation: the section `augment` of a recipe, with one class for each step.
 
-A step has a probability and ranges of its parameters. `ser_hf.audio.augmenter` applies the steps to
-clips.
+A step has a probability, ranges of its parameters, and a method that draws the parameters and
+changes a clip. `ser_hf.audio.augmenter` applies the steps of a recipe to training clips.
 """
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self, TypeVar
 
+import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
 from ..utils.settings import PathName, Settings
+from . import transforms
 
 CODECS = ("mu_law", "a_law", "gsm", "adpcm")
 
@@ -54,7 +58,34 @@ class Step(Settings):
         return self
 
 
-class Speed(Step):
+class WaveformStep(Step):
+    """A step that changes the waveform of one clip.
+
+    A step with a field `folder` uses the recordings of that folder.
+    """
+
+    @abstractmethod
+    def apply(
+        self,
+        waveform: np.ndarray,
+        rng: np.random.Generator,
+        sampling_rate: int,
+        recordings: Sequence[np.ndarray] | None,
+    ) -> np.ndarray:
+        """Change a clip, whatever the probability of the step.
+
+        Args:
+            waveform: the clip, float32 (samples,), which is not changed in place.
+            rng: the generator that draws the parameters of the step.
+            sampling_rate: the sampling rate of clip and recordings, in Hz.
+            recordings: the waveforms of `folder`; None without one.
+
+        Returns:
+            float32 (new samples,), at least one sample. It may be the clip itself or a view of it.
+        """
+
+
+class Speed(WaveformStep):
     """Play faster (above 1) or slower: tempo, pitch and formants change together.
 
     Ko et al. 2015, "Audio augmentation for speech recognition", Interspeech.
@@ -65,8 +96,11 @@ class Speed(Step):
         Field(description="factor on the speed"),
     ] = [0.9, 1.1]
 
+    def apply(self, waveform, rng, sampling_rate, recordings):
+        return transforms.speed(waveform, rng.uniform(*self.factor))
 
-class Pitch(Step):
+
+class Pitch(WaveformStep):
     """Shift pitch and formants at the same tempo."""
 
     semitones: Annotated[
@@ -74,8 +108,11 @@ class Pitch(Step):
         Field(description="shift in semitones"),
     ] = [-2.0, 2.0]
 
+    def apply(self, waveform, rng, sampling_rate, recordings):
+        return transforms.pitch(waveform, rng.uniform(*self.semitones), sampling_rate)
 
-class Reverberation(Step):
+
+class Reverberation(WaveformStep):
     """Convolve with the impulse response of a room, which is recorded or generated."""
 
     decay: Annotated[
@@ -91,14 +128,31 @@ class Reverberation(Step):
         Field(description="folder of recorded impulse responses, in place of generated ones"),
     ] = None
 
+    def apply(self, waveform, rng, sampling_rate, recordings):
+        if recordings is None:
+            response = self._generated_response(rng, sampling_rate)
+        else:
+            response = recordings[int(rng.integers(len(recordings)))]
+        return transforms.reverberate(waveform, response)
 
-class GaussianNoise(Step):
+    def _generated_response(self, rng: np.random.Generator, sampling_rate: int) -> np.ndarray:
+        """The impulse response of a random room, float32 (samples,)."""
+        decay = rng.uniform(*self.decay)
+        ratio = rng.uniform(*self.direct_to_reverberant)
+        return transforms.generated_response(decay, ratio, sampling_rate, rng)
+
+
+class GaussianNoise(WaveformStep):
     """Add white noise."""
 
     snr: SignalToNoise = [10.0, 40.0]
 
+    def apply(self, waveform, rng, sampling_rate, recordings):
+        noise = transforms.gaussian(len(waveform), rng)
+        return transforms.add_noise(waveform, noise, rng.uniform(*self.snr))
 
-class ColoredNoise(Step):
+
+class ColoredNoise(WaveformStep):
     """Add noise whose power falls with frequency f as 1 / f ** `exponent`."""
 
     snr: SignalToNoise = [10.0, 40.0]
@@ -107,8 +161,13 @@ class ColoredNoise(Step):
         Field(description="0 is white noise, 1 pink, 2 brown"),
     ] = [0.0, 2.0]
 
+    def apply(self, waveform, rng, sampling_rate, recordings):
+        exponent = rng.uniform(*self.exponent)
+        noise = transforms.colored(len(waveform), exponent, sampling_rate, rng)
+        return transforms.add_noise(waveform, noise, rng.uniform(*self.snr))
 
-class BackgroundNoise(Step):
+
+class BackgroundNoise(WaveformStep):
     """Add a random segment of a recording of noise."""
 
     snr: SignalToNoise = [5.0, 30.0]
@@ -120,8 +179,12 @@ class BackgroundNoise(Step):
             raise ValueError("folder: missing; name a folder of recordings, or use coloured_noise")
         return self
 
+    def apply(self, waveform, rng, sampling_rate, recordings):
+        noise = transforms.random_crop(recordings, len(waveform), rng)
+        return transforms.add_noise(waveform, noise, rng.uniform(*self.snr))
 
-class Telephone(Step):
+
+class Telephone(WaveformStep):
     """Simulate a telephone line: limit the band to 300 to 3400 Hz at 8 kHz, and apply a codec."""
 
     codecs: Annotated[
@@ -133,13 +196,20 @@ class Telephone(Step):
         ),
     ] = [*CODECS]
 
+    def apply(self, waveform, rng, sampling_rate, recordings):
+        codec = self.codecs[rng.integers(len(self.codecs))]
+        return transforms.telephone(waveform, codec, sampling_rate)
 
-class Gain(Step):
+
+class Gain(WaveformStep):
     """Change the level."""
 
     decibels: Annotated[
         Interval[Annotated[float, Field(ge=-60, le=60)]], Field(description="change in dB")
     ] = [-6.0, 6.0]
+
+    def apply(self, waveform, rng, sampling_rate, recordings):
+        return transforms.gain(waveform, rng.uniform(*self.decibels))
 
 
 class Mixup(Step):
@@ -147,6 +217,8 @@ class Mixup(Step):
 
     Zhang et al. 2018, arXiv:1710.09412.
     """
+
+    # `ser_hf.training.mixup` applies this step, because it needs a batch.
 
     alpha: Annotated[
         float, Field(gt=0, le=100, description="the shares are drawn from Beta(alpha, alpha)")
@@ -179,11 +251,14 @@ class Augmentation(Settings):
     ] = Mixup()
 
     @property
-    def steps(self) -> dict[str, Step]:
-        """The active steps that change a waveform: name -> step, in the order of the fields."""
-        active = {}
-        for name in type(self).model_fields:
-            step = getattr(self, name)
-            if step.probability and not isinstance(step, Mixup):
-                active[name] = step
-        return active
+    def active_steps(self) -> dict[str, Step]:
+        """The steps with a probability above 0: name -> step, in the order of the fields."""
+        steps = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: step for name, step in steps.items() if step.probability}
+
+    @property
+    def waveform_steps(self) -> dict[str, WaveformStep]:
+        """The active steps that change the waveform of one clip, in the order of the fields."""
+        return {
+            name: step for name, step in self.active_steps.items() if isinstance(step, WaveformStep)
+        }

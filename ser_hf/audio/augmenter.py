@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from . import transforms
 from .audio_folder import open_audio_folder
 from .augmentation import Augmentation
 from .store import WaveformStore
@@ -47,63 +46,12 @@ class Augmenter:
         """
         waveform = np.asarray(waveform, dtype=np.float32)
         seed = int(rng.integers(2**63))
-        for name, step in self.augmentation.steps.items():
+        for name, step in self.augmentation.waveform_steps.items():
             step_rng = np.random.default_rng((seed, zlib.crc32(name.encode())))
             if step_rng.random() < step.probability:
-                waveform = self.apply(name, waveform, step_rng)
+                recordings = self.recordings.get(name)
+                waveform = step.apply(waveform, step_rng, self.sampling_rate, recordings)
         return waveform
-
-    def apply(self, name: str, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Apply one step to a clip, whatever its probability.
-
-        Args:
-            name: a field of `Augmentation`. If the step uses a folder of recordings, its
-                probability must be above 0, because the folder is not read otherwise.
-            waveform: the clip, float32 (samples,).
-            rng: the generator that draws the parameters of the step.
-
-        Returns:
-            float32 (new samples,).
-        """
-        steps = self.augmentation
-        rate = self.sampling_rate
-        match name:
-            case "speed":
-                return transforms.speed(waveform, rng.uniform(*steps.speed.factor))
-            case "pitch":
-                return transforms.pitch(waveform, rng.uniform(*steps.pitch.semitones), rate)
-            case "reverberation":
-                return transforms.reverberate(waveform, self._response(rng))
-            case "gaussian_noise":
-                noise = transforms.gaussian(len(waveform), rng)
-                return transforms.add_noise(waveform, noise, rng.uniform(*steps.gaussian_noise.snr))
-            case "coloured_noise":
-                exponent = rng.uniform(*steps.coloured_noise.exponent)
-                noise = transforms.colored(len(waveform), exponent, rate, rng)
-                return transforms.add_noise(waveform, noise, rng.uniform(*steps.coloured_noise.snr))
-            case "background_noise":
-                noise = transforms.random_crop(self.recordings[name], len(waveform), rng)
-                snr = rng.uniform(*steps.background_noise.snr)
-                return transforms.add_noise(waveform, noise, snr)
-            case "telephone":
-                codecs = steps.telephone.codecs
-                return transforms.telephone(waveform, codecs[rng.integers(len(codecs))], rate)
-            case "gain":
-                return transforms.gain(waveform, rng.uniform(*steps.gain.decibels))
-        raise ValueError(f"{name}: not a step on waveforms")
-
-    def _response(self, rng: np.random.Generator) -> np.ndarray:
-        """Choose a recorded impulse response, or generate one if the step has no folder.
-
-        The result is float32 (samples,).
-        """
-        recorded = self.recordings.get("reverberation")
-        if recorded is not None:
-            return recorded[int(rng.integers(len(recorded)))]
-        step = self.augmentation.reverberation
-        decay = rng.uniform(*step.decay)
-        ratio = rng.uniform(*step.direct_to_reverberant)
-        return transforms.generated_response(decay, ratio, self.sampling_rate, rng)
 
 
 def open_recordings(
@@ -115,7 +63,7 @@ def open_recordings(
         UserError, AudioError: as `open_audio_folder` does.
     """
     recordings = {}
-    for name, step in augmentation.steps.items():
+    for name, step in augmentation.waveform_steps.items():
         folder = getattr(step, "folder", None)
         if folder is not None:
             key = f"augment.{name}.folder"

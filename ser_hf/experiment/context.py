@@ -38,11 +38,6 @@ def arguments_for(
         progress=sys.stderr.isatty(),
         precision=training.precision,
         deterministic=training.deterministic,
-        selecting_evaluations=training.early_stopping.evaluations,
-        average=training.average.kind,
-        average_decay=training.average.decay,
-        head_learning_rate=training.head_learning_rate,
-        layer_decay=training.layer_decay,
     )
 
 

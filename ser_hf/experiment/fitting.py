@@ -186,7 +186,7 @@ def make_transforms(run: RunContext) -> TrainTransforms:
     data = run.data
     rate = data.store.sampling_rate
     augmenter = None
-    if recipe.augment.steps:
+    if recipe.augment.waveform_steps:
         augmenter = Augmenter(recipe.augment, rate, recipe.audio.cache_dir)
     mixing = None
     if recipe.augment.mixup.probability:

@@ -228,9 +228,7 @@ def _check_frozen(recipe: Recipe) -> None:
     # The scikit-learn solver computes embeddings only once anyway.
     if not recipe.freeze.cache or recipe.training.solver != "trainer":
         return
-    augmentations = list(recipe.augment.steps)
-    if recipe.augment.mixup.probability:
-        augmentations.append("mixup")
+    augmentations = list(recipe.augment.active_steps)
     if augmentations:
         raise UserError(
             f"freeze.cache: augment.{augmentations[0]} changes what would be cached; "

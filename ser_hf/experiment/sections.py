@@ -250,11 +250,9 @@ def _preparation(preparation: Preparation) -> str:
 
 def _augmentation(recipe: Recipe) -> str:
     """A description of the steps of augmentation, with the share of clips that each changes."""
-    steps = {**recipe.augment.steps, "mixup": recipe.augment.mixup}
     return ", ".join(
         f"{name.replace('_', ' ')} (in {100 * step.probability:g} % of them)"
-        for name, step in steps.items()
-        if step.probability
+        for name, step in recipe.augment.active_steps.items()
     )
 
 

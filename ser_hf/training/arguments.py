@@ -20,6 +20,7 @@ from ..utils.environment import usable_cores
 from ..utils.errors import UserError
 from ..utils.processes import end_process_group
 from .optimizer import ONE_CYCLE, parameter_groups
+from .settings import EmotionTrainerSettings
 
 _MOST_WORKERS = 8
 
@@ -131,14 +132,14 @@ def solvers_for(architecture: str) -> tuple[str, ...]:
 
 
 @dataclasses.dataclass
-class EmotionTrainingArguments(TrainingArguments):
+class EmotionTrainingArguments(EmotionTrainerSettings, TrainingArguments):
     """`TrainingArguments` with the settings of `EmotionTrainer`.
 
     Example: `ser_hf.EmotionTrainingArguments("runs/first", head_learning_rate=1e-3)`
 
     Args:
-        schedule: name of the learning rate schedule.
         head_learning_rate, layer_decay: see `ser_hf.training.optimizer.parameter_groups`.
+        schedule: name of the learning rate schedule.
         kept_checkpoints: number of checkpoints to keep besides the best one; None for all. (With
             `save_total_limit`, old checkpoints would be deleted before a new one is complete.)
         selecting_evaluations: number of evaluations over which the metric is averaged to select
@@ -149,8 +150,6 @@ class EmotionTrainingArguments(TrainingArguments):
     """
 
     schedule: str = "linear"
-    head_learning_rate: float | None = None
-    layer_decay: float | None = None
     kept_checkpoints: int | None = None
     selecting_evaluations: int = 1
     average: str | None = None
@@ -213,8 +212,8 @@ def training_arguments(
     """Make the training arguments of one run.
 
     Args:
-        arguments: {name of an argument of `TrainingArguments`: value}, from
-            `TrainerSettings.arguments`.
+        arguments: {name of an argument of `EmotionTrainingArguments`: value}, from
+            `TrainingSettings.arguments`.
         metric: validation metric that selects the checkpoint.
         padding_safe: False for models whose logits depend on padding; they are evaluated in batches
             of equal length.

@@ -4,6 +4,7 @@ Every key of `TrainingArguments` is either a field of `TrainingSettings` or in `
 here imports torch or transformers, because a recipe is checked before they are loaded.
 """
 
+import dataclasses
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -346,12 +347,28 @@ class TrainerSettings(Settings):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The arguments of `ser_hf.training.arguments.training_arguments`, without null."""
-        values = {name: getattr(self, name) for name in TrainerSettings.model_fields}
-        return {name: value for name, value in values.items() if value is not None}
+        """The arguments of `TrainingArguments`, without null."""
+        return _without_null({name: getattr(self, name) for name in TrainerSettings.model_fields})
 
 
-class TrainingSettings(TrainerSettings):
+# Its subclasses, a pydantic model and a dataclass, have an __init__ of their own.
+@dataclasses.dataclass(init=False, repr=False, eq=False)
+class EmotionTrainerSettings:
+    """Keys of ser_hf that are also fields of `EmotionTrainingArguments`, with the same names.
+
+    `EmotionTrainer` reads a field of this class from its `args`; nothing else passes it on.
+    """
+
+    head_learning_rate: Annotated[
+        Rate | None, Field(description="learning rate of everything outside an encoder")
+    ] = None
+    layer_decay: Annotated[
+        Annotated[float, Field(gt=0, le=1)] | None,
+        Field(description="factor of the learning rate from each layer to the one below"),
+    ] = None
+
+
+class TrainingSettings(EmotionTrainerSettings, TrainerSettings):
     """Training: keys of ser_hf, and those of transformers' `TrainingArguments`."""
 
     seeds: Annotated[Seeds, Field(description="one training with each seed")] = [42]
@@ -360,13 +377,6 @@ class TrainingSettings(TrainerSettings):
         EarlyStopping, Field(description="selection of the checkpoint, and the end of training")
     ] = EarlyStopping()
     average: Annotated[AverageSettings, Field(description="averaged weights")] = AverageSettings()
-    head_learning_rate: Annotated[
-        Rate | None, Field(description="learning rate of everything outside an encoder")
-    ] = None
-    layer_decay: Annotated[
-        Annotated[float, Field(gt=0, le=1)] | None,
-        Field(description="factor of the learning rate from each layer to the one below"),
-    ] = None
     precision: Annotated[
         Literal["auto", "fp32", "tf32", "bf16", "fp16"],
         Field(description="number format; auto: the fastest that the device computes natively"),
@@ -408,3 +418,19 @@ class TrainingSettings(TrainerSettings):
             if not values:
                 raise ValueError(f"{key}: expected at least one value, got none")
         return grid
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of `ser_hf.training.arguments.training_arguments`, without null."""
+        values = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(EmotionTrainerSettings)
+        }
+        values["selecting_evaluations"] = self.early_stopping.evaluations
+        values["average"] = self.average.kind
+        values["average_decay"] = self.average.decay
+        return super().arguments | _without_null(values)
+
+
+def _without_null(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}

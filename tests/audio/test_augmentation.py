@@ -37,15 +37,16 @@ def test_invalid_values_are_refused(section, complaint):
 
 
 def test_the_default_is_no_step():
-    assert Augmentation().steps == {}
-    assert Augmentation(speed=Speed(probability=0.0)).steps == {}
+    assert Augmentation().active_steps == {}
+    assert Augmentation(speed=Speed(probability=0.0)).active_steps == {}
 
 
-def test_active_steps_are_in_their_order_and_without_mixup():
-    steps = Augmentation(
+def test_active_steps_are_in_their_order_and_mixup_changes_no_single_waveform():
+    augmentation = Augmentation(
         gain=Gain(probability=0.1), speed=Speed(probability=1.0), mixup=Mixup(probability=0.5)
-    ).steps
-    assert list(steps) == ["speed", "gain"]
+    )
+    assert list(augmentation.active_steps) == ["speed", "gain", "mixup"]
+    assert list(augmentation.waveform_steps) == ["speed", "gain"]
 
 
 def test_a_section_with_all_defaults_written_out_reads_back_equal():

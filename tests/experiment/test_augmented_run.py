@@ -140,7 +140,7 @@ def test_the_trainer_s_batches_are_the_augmented_ones(run):
     assert train["labels"].shape == (8, 6)
     assert ((train["labels"] > 0) & (train["labels"] < 1)).any()
     assert evaluated["labels"].shape == (len(evaluated["input_values"]),)
-    steps = trainer.collator.transforms.augmenter.augmentation.steps
+    steps = trainer.collator.transforms.augmenter.augmentation.waveform_steps
     assert list(steps) == ["speed", "gaussian_noise", "coloured_noise", "gain"]
 
 

@@ -125,7 +125,7 @@ def test_the_schema_is_strict_and_has_ranges(validator):
 
 
 def test_the_saved_schema_is_that_of_this_version(validator):
-    """Otherwise run `ser-hf schema > recipes/recipe.schema.json`.
+    """Otherwise run `python docs/reference.py`.
 
     Keys of encoders come from transformers, and may differ by its version.
     """

@@ -24,6 +24,21 @@ from ser_hf.utils.errors import UserError
 DEFAULTS = TrainerSettings(warmup_steps=0.05).arguments
 
 
+def test_keys_of_the_emotion_trainer_are_its_arguments(tmp_path):
+    settings = TrainingSettings(
+        warmup_steps=0.05,
+        head_learning_rate=0.01,
+        layer_decay=0.9,
+        average={"kind": "ema", "decay": 0.99},
+        early_stopping={"evaluations": 5},
+    )
+    arguments = training_arguments(settings.arguments, tmp_path, 0)
+    assert arguments.head_learning_rate == 0.01
+    assert arguments.layer_decay == 0.9
+    assert (arguments.average, arguments.average_decay) == ("ema", 0.99)
+    assert arguments.selecting_evaluations == 5
+
+
 def test_each_key_of_training_arguments_is_a_field_or_refused_with_a_reason():
     """A new version of transformers with another key fails here."""
     keys = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
