@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 from transformers import PreTrainedConfig
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .configuration import ConvolutionConfig
 
@@ -18,6 +19,32 @@ def as_picture(features: torch.Tensor, planes: int) -> torch.Tensor:
     """
     picture = features.unflatten(2, (planes, -1)).transpose(1, 2)
     return picture.to(memory_format=torch.channels_last)
+
+
+def as_frames(picture: torch.Tensor) -> torch.Tensor:
+    """Join the bands of each frame; with the channels first, as `as_picture` divides them.
+
+    (batch, channels, frames, bands) -> (batch, frames, channels * bands).
+    """
+    return picture.transpose(1, 2).flatten(2)
+
+
+def masked(features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Set the padding of features to zero.
+
+    Args:
+        features: (batch, channels, frames) or (batch, channels, frames, bands).
+        mask: (batch, frames) bool, true for real frames.
+
+    Returns:
+        The shape and type of `features`.
+    """
+    return features * _frame_mask(features, mask).to(features.dtype)
+
+
+def _frame_mask(features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """A mask (batch, frames) in a shape that broadcasts to (batch, channels, frames, ...)."""
+    return mask[:, None] if features.dim() == 3 else mask[:, None, :, None]
 
 
 def pooled_mask(mask: torch.Tensor, pool: int) -> torch.Tensor:
@@ -45,13 +72,12 @@ class _MaskedBatchNorm(nn.modules.batchnorm._BatchNorm):
         Returns:
             The shape of `features`, zero in the padding.
         """
-        frame_mask = mask[:, None] if features.dim() == 3 else mask[:, None, :, None]
         if not self.training:
-            return super().forward(features) * frame_mask.to(features.dtype)
+            return masked(super().forward(features), mask)
         # Here shapes and branches must not depend on the values of the mask: the CPU would wait for
         # the accelerator in every layer, and a compiled graph would break.
         if features.device.type != "cpu" or torch.compiler.is_compiling():
-            return _normalize_by_moments(self, features, frame_mask)
+            return _normalize_by_moments(self, features, _frame_mask(features, mask))
         if mask.all() and mask.numel() > 1:
             return super().forward(features)
         # If frames are contiguous, a plain copy selects the real frames, and torch can use its
@@ -174,7 +200,7 @@ class ConvBlock(nn.Module):
         features = torch.relu(self.norm(self.conv(features), mask))
         mask = pooled_mask(mask, self.pool.kernel_size[0])
         pooled = self.dropout(self.pool(features))
-        return pooled * mask[:, None, :, None].to(features.dtype), mask
+        return masked(pooled, mask), mask
 
 
 class ConvBlock1d(nn.Module):
@@ -215,7 +241,7 @@ class ConvBlock1d(nn.Module):
         picture = torch.relu(self.norm(convolved, mask).unsqueeze(2))
         pooled = nn.functional.max_pool2d(picture, (1, self.time_pool)).squeeze(2)
         mask = pooled_mask(mask, self.time_pool)
-        return self.dropout(pooled) * mask[:, None, :].to(pooled.dtype), mask
+        return masked(self.dropout(pooled), mask), mask
 
     def _convolve(self, features: torch.Tensor) -> torch.Tensor:
         """(batch, inputs, frames) -> (batch, outputs, ceil(frames / stride)).
@@ -357,7 +383,7 @@ class ConvolutionStack2d(nn.Module):
         picture = as_picture(features, self.planes)
         for block in self.blocks:
             picture, mask = block(picture, mask)
-        return picture.transpose(1, 2).flatten(2), mask
+        return as_frames(picture), mask
 
 
 class ConvolutionStack1d(nn.Module):
@@ -473,8 +499,10 @@ def _last_states(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return torch.cat([forward_state, backward_state], dim=1)
 
 
-def loss_of(config: PreTrainedConfig, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Compute the mean loss of a batch, a scalar.
+def classifier_output(
+    config: PreTrainedConfig, logits: torch.Tensor, labels: torch.Tensor | None
+) -> SequenceClassifierOutput:
+    """The output of a network, with the mean loss of the batch if there are labels.
 
     Args:
         config: for `problem_type` ``"regression"`` the loss is the squared error, for any other
@@ -482,9 +510,14 @@ def loss_of(config: PreTrainedConfig, logits: torch.Tensor, labels: torch.Tensor
         logits: (batch, classes), or (batch, dimensions).
         labels: class ids (batch,), or values (batch, dimensions).
     """
-    if config.problem_type == "regression":
-        return nn.functional.mse_loss(logits, labels.to(logits.dtype).view_as(logits))
-    return nn.functional.cross_entropy(logits, labels)
+    loss = None
+    if labels is not None:
+        scores = logits.float()
+        if config.problem_type == "regression":
+            loss = nn.functional.mse_loss(scores, labels.to(scores.dtype).view_as(scores))
+        else:
+            loss = nn.functional.cross_entropy(scores, labels)
+    return SequenceClassifierOutput(loss=loss, logits=logits)
 
 
 def fixed(values: torch.Tensor) -> nn.Parameter:

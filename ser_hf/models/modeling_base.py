@@ -7,7 +7,7 @@ from transformers import initialization as init
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .configuration import WaveformConfig
-from .layers import loss_of
+from .layers import classifier_output
 from .spectra import DerivedBuffers
 
 
@@ -56,7 +56,8 @@ class AcousticClassifier(PreTrainedModel):
             labels: (batch,) class ids, or (batch, dimensions) targets.
 
         Returns:
-            `logits` (batch, labels), and `loss`, see `layers.loss_of`, if `labels` are given.
+            `logits` (batch, labels), and `loss` if `labels` are given; see
+            `layers.classifier_output`.
         """
         if attention_mask is None:
             attention_mask = torch.ones_like(input_values, dtype=torch.long)
@@ -64,10 +65,7 @@ class AcousticClassifier(PreTrainedModel):
         waveform = input_values * attention_mask.to(input_values.dtype)
         lengths = attention_mask.sum(dim=1)
         logits = self.classifier(self._embed_waveform(waveform, lengths))
-        loss = None
-        if labels is not None:
-            loss = loss_of(self.config, logits.float(), labels)
-        return SequenceClassifierOutput(loss=loss, logits=logits)
+        return classifier_output(self.config, logits, labels)
 
     def _embed_waveform(self, waveform: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Embed waveforms: (batch, samples), lengths (batch,) -> (batch, embedding).

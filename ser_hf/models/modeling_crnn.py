@@ -19,6 +19,11 @@ from .front_end import FrontEnd
 from .layers import BiLSTM, ConvolutionStack1d, ConvolutionStack2d, Pooling
 from .modeling_base import AcousticClassifier
 
+LSTMPooling = Annotated[
+    Literal["last", "mean", "max", "mean_std"],
+    "how the LSTM's frames become one vector; last takes its last state in each direction",
+]
+
 
 class CRNNConfig(ConvolutionConfig):
     """The options of a CRNN."""
@@ -74,10 +79,7 @@ class CNNLSTMConfig(AcousticConfig):
     kernel_size: Annotated[Odd, "size of the convolutions, in frames"] = 5
     lstm_hidden: Annotated[Count, "units of the LSTM in each direction"] = 64
     lstm_layers: Annotated[Layers, "layers of the LSTM"] = 1
-    pooling: Annotated[
-        Literal["last", "mean", "max", "mean_std"],
-        "how the LSTM's frames become one vector; last takes its last state in each direction",
-    ] = "last"
+    pooling: LSTMPooling = "last"
     conv_dropout: Annotated[Fraction, "probability that a channel is dropped after a block"] = 0.05
     dropout: Annotated[
         Fraction, "probability of dropout before, between and after the LSTM's layers"
@@ -112,10 +114,7 @@ class StackedCNNLSTMConfig(CRNNConfig):
     time_pooling: Counts = (2, 2, 2, 2)
     band_pooling: Counts = (2, 2, 4, 4)
     lstm_hidden: Count = 64
-    pooling: Annotated[
-        Literal["last", "mean", "max", "mean_std"],
-        "how the LSTM's frames become one vector; last takes its last state in each direction",
-    ] = "last"
+    pooling: LSTMPooling = "last"
 
 
 class StackedCNNLSTMForAudioClassification(CRNNForAudioClassification):

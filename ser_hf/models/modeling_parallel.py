@@ -15,7 +15,7 @@ from .configuration import (
     PoolingKind,
 )
 from .front_end import FrontEnd
-from .layers import BiLSTM, ConvolutionStack2d, Pooling, as_picture, pooled_mask
+from .layers import BiLSTM, ConvolutionStack2d, Pooling, as_frames, as_picture, pooled_mask
 from .modeling_base import AcousticClassifier
 from .options import Items, OddNumber, WholeNumber
 
@@ -116,7 +116,7 @@ class ParallelClassifier(AcousticClassifier):
         """Compute the frames of the sequence branch, and their mask (batch, fewer frames)."""
         frame_mask = pooled_mask(mask, self.frame_pool.kernel_size[0])
         picture = self.frame_pool(as_picture(features, self.front_end.planes))
-        frames = picture.transpose(1, 2).flatten(2)
+        frames = as_frames(picture)
         return frames * frame_mask[:, :, None], frame_mask
 
 

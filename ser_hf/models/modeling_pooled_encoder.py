@@ -11,7 +11,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from .configuration import Fraction, PoolingKind, WaveformConfig
-from .layers import Pooling, loss_of
+from .layers import Pooling, classifier_output
 from .options import Items, WholeNumber
 
 
@@ -139,7 +139,8 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
             labels: (batch,) class ids, or (batch, dimensions) targets.
 
         Returns:
-            `logits` (batch, labels), and `loss`, see `layers.loss_of`, if `labels` are given.
+            `logits` (batch, labels), and `loss` if `labels` are given; see
+            `layers.classifier_output`.
         """
         inputs = input_values if input_features is None else input_features
         if inputs is None:
@@ -148,10 +149,7 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
         frames = self._frames(inputs, attention_mask)
         mask = self._frame_mask(frames, attention_mask)
         logits = self.classifier(self.head(self.pooling(frames, mask)))
-        loss = None
-        if labels is not None:
-            loss = loss_of(self.config, logits.float(), labels)
-        return SequenceClassifierOutput(loss=loss, logits=logits)
+        return classifier_output(self.config, logits, labels)
 
     def _long_enough(
         self, inputs: torch.Tensor, attention_mask: torch.Tensor | None

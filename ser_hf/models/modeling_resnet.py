@@ -17,7 +17,7 @@ from .configuration import (
     Share,
 )
 from .front_end import FrontEnd
-from .layers import MaskedBatchNorm1d, MaskedBatchNorm2d, Pooling, as_picture
+from .layers import MaskedBatchNorm1d, MaskedBatchNorm2d, Pooling, as_frames, as_picture, masked
 from .modeling_base import AcousticClassifier
 from .options import Number
 
@@ -90,7 +90,7 @@ class ResNetClassifier(AcousticClassifier):
     def embed(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(batch, frames, size), mask (batch, frames) -> (batch, pooled size)."""
         picture, mask = self._blocks(as_picture(features, self.front_end.planes), mask)
-        frames = self.join(self.dropout(picture.transpose(1, 2).flatten(2)))
+        frames = self.join(self.dropout(as_frames(picture)))
         frames = torch.relu(self.join_norm(frames.transpose(1, 2), mask)).transpose(1, 2)
         return self.dropout(self.pooling(frames, mask))
 
@@ -172,11 +172,10 @@ class ResidualBlock(nn.Module):
         if self.stride > 1:
             mask = mask[:, ::2]  # a frame is real where the kernel is centered on a real frame
             identity = _halved(picture)
-        frame_mask = mask[:, None, :, None].to(picture.dtype)
-        change = nn.functional.silu(self.norm1(self.conv1(picture), mask)) * frame_mask
+        change = masked(nn.functional.silu(self.norm1(self.conv1(picture), mask)), mask)
         change = self.attend(self.norm2(self.conv2(change), mask), mask)
         change = stochastic_depth(change, self.drop_path, self.training)
-        return nn.functional.silu(self.shortcut(identity) + change) * frame_mask, mask
+        return masked(nn.functional.silu(self.shortcut(identity) + change), mask), mask
 
 
 def _halved(picture: torch.Tensor) -> torch.Tensor:
@@ -227,7 +226,7 @@ class SEResNetForAudioClassification(ResNetClassifier):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         mask = mask[:, ::2]
         stem = nn.functional.silu(self.stem_norm(self.stem(picture), mask))
-        picture = stem * mask[:, None, :, None]
+        picture = masked(stem, mask)
         for block in self.blocks:
             picture, mask = block(picture, mask)
         return picture, mask
@@ -296,9 +295,8 @@ class SeparableBlock(nn.Module):
 
     def forward(self, picture: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(batch, channels, frames, bands), mask (batch, frames) -> the same shape."""
-        frame_mask = mask[:, None, :, None].to(picture.dtype)
-        change = nn.functional.silu(self.widen(self.norm(self.depthwise(picture), mask)))
-        change = change * frame_mask
+        wide = self.widen(self.norm(self.depthwise(picture), mask))
+        change = masked(nn.functional.silu(wide), mask)
         change = self.out_norm(self.narrow(self.attend(change, mask)), mask)
         return picture + stochastic_depth(change, self.drop_path, self.training)
 

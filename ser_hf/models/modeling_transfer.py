@@ -19,11 +19,19 @@ from .configuration import (
     WaveformConfig,
 )
 from .front_end import FrontEnd
-from .layers import ConvBlock, LinearMachines, MaskedBatchNorm1d, Pooling, as_picture, pooled_mask
+from .layers import (
+    ConvBlock,
+    LinearMachines,
+    MaskedBatchNorm1d,
+    Pooling,
+    as_picture,
+    masked,
+    pooled_mask,
+)
 from .modeling_base import AcousticClassifier
 
 
-class TransferConfig(AcousticConfig):
+class TransferConfig(WaveformConfig):
     """The options of a network with published weights."""
 
     standardize: Annotated[
@@ -100,7 +108,7 @@ class ClipNorm(nn.BatchNorm1d):
         return ((vectors - mean) / deviation).to(vectors.dtype)
 
 
-class PublishedAudioConfig(TransferConfig):
+class PublishedAudioConfig(TransferConfig, AcousticConfig):
     """The front end of BYOL-S and CNN14."""
 
     hop_length: Count = 160
@@ -282,8 +290,7 @@ class DoubleBlock(nn.Module):
         for convolution in self.convolutions:
             picture, _ = convolution(picture, mask)
         mask = pooled_mask(mask, self.time_pool)
-        pooled = self.dropout(self.pool(picture))
-        return pooled * mask[:, None, :, None].to(picture.dtype), mask
+        return masked(self.dropout(self.pool(picture)), mask), mask
 
     def _normalize_bands(self, picture: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         planes = picture.shape[1]

@@ -8,6 +8,7 @@ from torch import nn
 from transformers.audio_utils import mel_filter_bank
 
 from .configuration import (
+    AcousticConfig,
     Bands,
     Count,
     Counts,
@@ -16,10 +17,9 @@ from .configuration import (
     Normalization,
     PoolingKindOrMeanMax,
     Samples,
-    WaveformConfig,
 )
 from .front_end import FrontEnd
-from .layers import as_picture, pooled_mask
+from .layers import as_frames, as_picture, masked, pooled_mask
 from .modeling_transfer import PooledTransferClassifier, TransferConfig
 from .spectra import DerivedBuffers, ShortTime
 
@@ -51,9 +51,9 @@ class VGGStage(nn.Module):
             (batch, outputs, frames // 2, bands // 2), and the mask of these frames.
         """
         for convolution in self.convolutions:
-            picture = torch.relu(convolution(picture)) * mask[:, None, :, None]
+            picture = masked(torch.relu(convolution(picture)), mask)
         mask = pooled_mask(mask, 2)
-        return self.pool(picture) * mask[:, None, :, None], mask
+        return masked(self.pool(picture), mask), mask
 
 
 def _stages(inputs: int, channels: Sequence[int], depths: Sequence[int]) -> list[VGGStage]:
@@ -73,7 +73,7 @@ BANDS = 64
 VGGISH_DEPTHS = (1, 1, 2, 2)  # convolutions of each stage
 
 
-class VGGishConfig(WaveformConfig):
+class VGGishConfig(TransferConfig):
     """The options of VGGish.
 
     Its front end is fixed (`VGGishFrontEnd`): 16 kHz, examples of 96 frames and 64 mel bands.
@@ -97,15 +97,7 @@ class VGGishConfig(WaveformConfig):
     pooling: Annotated[PoolingKindOrMeanMax, "how the examples' embeddings become one vector"] = (
         "mean"
     )
-    standardize: Annotated[
-        bool,
-        "normalize the clip's vector over the batch, without weights, before the classifier",
-    ] = True
     dropout: Annotated[Fraction, "probability of dropout before the classifier"] = 0.2
-    head: Annotated[
-        Literal["linear", "svm"],
-        "the classifier: linear, or svm (support vector machines), which scikit-learn fits",
-    ] = "linear"
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
@@ -237,7 +229,7 @@ class VGGishForAudioClassification(PooledTransferClassifier):
 VGG16_DEPTHS = (2, 2, 3, 3, 3)  # convolutions of each stage
 
 
-class VGG16Config(TransferConfig):
+class VGG16Config(TransferConfig, AcousticConfig):
     """The options of VGG16.
 
     With `deltas` 0 the three color channels of the published network receive the same plane; with 2
@@ -301,7 +293,7 @@ class VGG16Encoder(nn.Module):
         picture = as_picture(features, self.planes)
         for stage in self.layers:
             picture, mask = stage(picture, mask)
-        return picture.transpose(1, 2).flatten(2), mask
+        return as_frames(picture), mask
 
 
 class VGG16ForAudioClassification(PooledTransferClassifier):

@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import inspect
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypedDict, Union, get_args, get_origin
 
 from transformers import PreTrainedConfig
 
@@ -21,6 +21,28 @@ from transformers import PreTrainedConfig
 _LARGEST_FLOAT = 2.0**1023
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+# The keywords of JSON schemas that are used here; "not" is no name of Python.
+JsonSchema = TypedDict(
+    "JsonSchema",
+    {
+        "type": str,
+        "enum": list[Any],
+        "minimum": float,
+        "exclusiveMinimum": float,
+        "maximum": float,
+        "exclusiveMaximum": float,
+        "not": dict[str, int],
+        "items": "JsonSchema",
+        "minItems": int,
+        "maxItems": int,
+        "uniqueItems": bool,
+        "anyOf": list["JsonSchema"],
+        "default": Any,
+        "description": str,
+    },
+    total=False,
+)
 
 
 class Limits:
@@ -30,7 +52,7 @@ class Limits:
         """Whether a value of any type is within the limits."""
         raise NotImplementedError
 
-    def json_schema(self) -> dict[str, Any]:
+    def json_schema(self) -> JsonSchema:
         """Return the limits as a JSON schema."""
         raise NotImplementedError
 
@@ -45,7 +67,7 @@ class WholeNumber(Limits):
     def allows(self, value: Any) -> bool:
         return type(value) is int and self.low <= value <= self.high
 
-    def json_schema(self) -> dict[str, Any]:
+    def json_schema(self) -> JsonSchema:
         return {"type": "integer", "minimum": self.low, "maximum": self.high}
 
     def __str__(self) -> str:
@@ -61,7 +83,7 @@ class OddNumber(Limits):
     def allows(self, value: Any) -> bool:
         return type(value) is int and 1 <= value <= self.high and value % 2 == 1
 
-    def json_schema(self) -> dict[str, Any]:
+    def json_schema(self) -> JsonSchema:
         return {
             "type": "integer",
             "minimum": 1,
@@ -92,7 +114,7 @@ class Number(Limits):
             and (self.less_than is None or value < self.less_than)
         )
 
-    def json_schema(self) -> dict[str, Any]:
+    def json_schema(self) -> JsonSchema:
         bounds = {
             "minimum": self.at_least,
             "exclusiveMinimum": self.more_than,
@@ -132,7 +154,7 @@ class Items(Limits):
             and all(self.each.allows(item) for item in value)
         )
 
-    def json_schema(self) -> dict[str, Any]:
+    def json_schema(self) -> JsonSchema:
         return {
             "type": "array",
             "items": self.each.json_schema(),
@@ -164,7 +186,7 @@ class SomeOf(Limits):
             and len(set(value)) == len(value)
         )
 
-    def json_schema(self) -> dict[str, Any]:
+    def json_schema(self) -> JsonSchema:
         return {
             "type": "array",
             "items": {"enum": list(self.choices)},
@@ -210,7 +232,7 @@ class Option:
         words = str(self.limits) if self.limits is not None else _type_in_words(self.kind)
         return f"{words} or null" if self.nullable else words
 
-    def json_schema(self) -> dict[str, Any]:
+    def json_schema(self) -> JsonSchema:
         """JSON schema of the values, with the default and the description."""
         schema = _type_schema(self.kind) if self.limits is None else self.limits.json_schema()
         if self.nullable:
@@ -230,20 +252,29 @@ def options_of(configuration: type[PreTrainedConfig]) -> dict[str, Option]:
     for field in dataclasses.fields(configuration):
         if field.name in PreTrainedConfig.__dataclass_fields__:
             continue
-        kind, limits, nullable = _parts(field.type)
+        values = _allowed_values(field.type)
         options[field.name] = Option(
             name=field.name,
-            kind=kind,
-            nullable=nullable,
-            limits=limits,
+            kind=values.kind,
+            nullable=values.nullable,
+            limits=values.limits,
             default=field.default,
             description=_description(configuration, field.name),
         )
     return options
 
 
-def _parts(annotation: Any) -> tuple[Any, Limits | None, bool]:
-    """Divide an annotation into type, limits, and whether None is allowed."""
+@dataclasses.dataclass(frozen=True)
+class _AllowedValues:
+    """The parts of an annotation; see `Option`."""
+
+    kind: Any
+    nullable: bool
+    limits: Limits | None
+
+
+def _allowed_values(annotation: Any) -> _AllowedValues:
+    """Divide an annotation into its parts."""
     limits = None
     nullable = False
     while True:
@@ -257,7 +288,7 @@ def _parts(annotation: Any) -> tuple[Any, Limits | None, bool]:
             nullable = True
             annotation = next(part for part in get_args(annotation) if part is not NoneType)
         else:
-            return annotation, limits, nullable
+            return _AllowedValues(annotation, nullable, limits)
 
 
 def _description(configuration: type, name: str) -> str:
@@ -296,7 +327,7 @@ def _type_in_words(kind: Any) -> str:
     return _WORDS.get(kind, "any value")
 
 
-def _type_schema(kind: Any) -> dict[str, Any]:
+def _type_schema(kind: Any) -> JsonSchema:
     if get_origin(kind) is Literal:
         return {"enum": list(get_args(kind))}
     if get_origin(kind) is list:

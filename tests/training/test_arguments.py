@@ -17,7 +17,7 @@ from ser_hf.training.arguments import (
     training_arguments,
 )
 from ser_hf.training.optimizer import schedule_names
-from ser_hf.training.settings import MANAGED, Schedule, TrainerSettings
+from ser_hf.training.settings import MANAGED, Schedule, TrainerSettings, TrainingSettings
 from ser_hf.utils.errors import UserError
 
 # The Trainer's arguments of a recipe without any of its own.
