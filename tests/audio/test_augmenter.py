@@ -19,6 +19,7 @@ from ser_hf.audio.augmentation import (
     GaussianNoise,
     Reverberation,
     Speed,
+    WaveformStep,
 )
 from ser_hf.audio.augmenter import Augmenter
 from ser_hf.audio.transforms import mean_power
@@ -121,6 +122,23 @@ def test_a_step_changes_its_share_of_clips():
     assert faster.mean() == pytest.approx(0.6, abs=0.07)
     assert louder.mean() == pytest.approx(0.3, abs=0.07)
     assert (faster & louder).mean() == pytest.approx(0.18, abs=0.05)  # independent of each other
+
+
+class Reversal(WaveformStep):
+    """A step of a contributor."""
+
+    def apply(self, waveform, rng, sampling_rate, recordings):
+        return waveform[::-1]
+
+
+class WithReversal(Augmentation):
+    reversal: Reversal = Reversal()
+
+
+def test_a_new_step_is_a_class_and_a_field():
+    clip = tone()
+    augmenter = Augmenter(WithReversal(reversal=Reversal(probability=1.0)), RATE)
+    np.testing.assert_array_equal(augmenter(clip, seeded(0)), clip[::-1])
 
 
 def test_background_comes_from_its_folder(tmp_path):
