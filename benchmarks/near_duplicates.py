@@ -26,7 +26,8 @@ import soxr
 from scipy.signal import butter, sosfilt
 
 from ser_hf.audio import WaveformStore, open_store
-from ser_hf.audio.near_duplicates import _Comparison, _correlation, fingerprint, near_duplicates
+from ser_hf.audio.fingerprint import fingerprint
+from ser_hf.audio.near_duplicates import FingerprintSearch, compare_waveforms, near_duplicates
 from ser_hf.utils.environment import environment
 
 RATE = 16000
@@ -87,20 +88,25 @@ def search(store: WaveformStore) -> tuple[list, float]:
 
 def margin(store: WaveformStore) -> dict:
     """Return the most similar pairs of different takes among those with similar fingerprints."""
-    similar = _Comparison(
-        [fingerprint(clip, store.sampling_rate) for clip in store]
-    ).similar_pairs()
+    fingerprints = [fingerprint(clip, store.sampling_rate) for clip in store]
     different = [
-        pair for pair in similar if store.content_hashes[pair[0]] != store.content_hashes[pair[1]]
+        pair
+        for pair in FingerprintSearch(fingerprints).similar_pairs()
+        if store.content_hashes[pair.first] != store.content_hashes[pair.second]
     ]
-    heights = [
-        _correlation(store[a], store[b], store.sampling_rate, offset)[1]
-        for a, b, offset, _ in different
-    ]
+    correlations = []
+    for pair in different:
+        match = compare_waveforms(
+            store[pair.first],
+            store[pair.second],
+            sampling_rate=store.sampling_rate,
+            offset=pair.offset,
+        )
+        correlations.append(match.correlation)
     return {
         "alike_by_fingerprint": len(different),
-        "largest_correlation": max(heights, default=None),
-        "smallest_bit_error_rate": min((error for *_, error in different), default=None),
+        "largest_correlation": max(correlations, default=None),
+        "smallest_bit_error_rate": min((pair.bit_error_rate for pair in different), default=None),
     }
 
 

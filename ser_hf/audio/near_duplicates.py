@@ -1,112 +1,74 @@
-"""Near-duplicates: pairs of clips of one take that was cut, re-encoded or changed in level.
+"""Near duplicates: pairs of clips of one take that was cut, re-encoded or changed in level.
 
-Clips whose fingerprints share a key (24 bits from two frames 128 ms apart) are aligned there. Pairs
-with a low bit error rate over the frames active in both (Haitsma and Kalker 2002) are then compared
-by the correlation of their waveforms: codecs keep it, another take does not have it. Not found are
-copies changed in pitch or tempo, recorded in a room or under noise, and segments with less than
-half a second in common. `benchmarks/near_duplicates.py` measures what is found.
+The search has four steps, each of which looks at fewer pairs more closely:
+
+1. Keys. A key is 24 bits of a clip's fingerprint, from two frames 128 ms apart. Two clips that
+   share a key are aligned there.
+2. Probes. An alignment stays if 32 frames, spread over the overlap, differ in few bits.
+3. Bit errors. It stays if few bits of all frames active in both clips differ (Haitsma and Kalker
+   2002).
+4. Correlation. The waveforms of the best alignment of a pair must correlate: codecs keep the
+   waveform, another take does not have it.
+
+Not found are copies changed in pitch or tempo, recorded in a room or under noise, and segments with
+less than half a second in common. `benchmarks/near_duplicates.py` measures what is found.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
-import soxr
 from tqdm.auto import tqdm
 
 from ..utils.cache import built_once, key_of
 from ..utils.order import in_order
+from .fingerprint import ACTIVE_DB, BAND, BITS, HOP_SECONDS, Fingerprint, fingerprint
 from .store import WaveformStore
-
-RATE = 8000  # Hz: the analysis covers the band of a telephone
-BAND = (300.0, 3200.0)  # Hz
-BITS = 32  # of a sub-fingerprint
-FRAME = 1024  # samples
-HOP = 64  # samples
-HOP_SECONDS = HOP / RATE
-# Between the two frames whose difference gives the bits: half a frame, which a Hann window makes
-# nearly independent.
-_LAG = 8
-ACTIVE_DB = 30.0
-# A band that far below the loud frames is rounding and dither; a floor keeps its logarithm
-# constant.
-_FLOOR_DB = 60.0
-_BLOCK_FRAMES = 128  # frames at once: half a megabyte, which stays in a core's cache
-_WINDOW = np.hanning(FRAME).astype(np.float32)
-_EDGES = np.rint(np.geomspace(*BAND, BITS + 2) * FRAME / RATE).astype(int)
 
 METHOD_VERSION = 3  # increase it with any change that may alter a result
 
-# Among the pairs of RAVDESS and EMO-DB below this error rate, different takes correlate by at most
-# 0.27, and copies by more than 0.9, but for those under noise and those that a telephone's filter
-# changed (mostly 0.7 to 0.9).
-_MAX_ERROR = 0.36
-_MIN_CORRELATION = 0.5
-# Strictly periodic voices, as synthesizers have them, may agree by chance for most of a second.
-_SHORT_SECONDS = 1.25
-_MIN_SHORT_CORRELATION = 0.75
-_SEGMENT_SECONDS = 0.064
-# of the overlap: 0.5 s, which with the length of two overlapping frames is a segment of 0.7 s
-_MIN_FRAMES = 62
-_MIN_ACTIVE = 40  # frames active in both clips: 0.32 s
-# The bits of a key: so many adjacent ones, from each of these on, in two frames so far apart.
+# Keys: so many adjacent bits, from each of these bits on, in two frames so far apart. A frame is
+# compared with so many frames of the same key after it.
 _KEY_BITS = 12
 _KEY_STARTS = (0, 10, 20)
 _KEY_GAP = 16
 _KEY_NEIGHBORS = 32
-_PROBES = 32  # frames compared before all are
+_SORTED_FRAMES = 1 << 21  # frames, about, that are sorted by key together, in some 100 MB
+
+# Probes. The least overlap is 0.5 s, which with the length of two overlapping frames is a segment
+# of 0.7 s.
+_MIN_FRAMES = 62
+_PROBES = 32
 _MAX_PROBE_ERROR = 0.42
-_BLOCK = 1 << 16  # alignments compared together, in some 50 MB
-_SORTED = 1 << 21  # frames, about, that are sorted by key together, in some 100 MB
+_PROBED_TOGETHER = 1 << 16  # alignments, in some 50 MB
 
+# Bit errors. Among the pairs of RAVDESS and EMO-DB below this error rate, different takes correlate
+# by at most 0.27, and copies by more than 0.9, but for those under noise and those that a
+# telephone's filter changed (mostly 0.7 to 0.9).
+_MIN_ACTIVE = 40  # frames active in both clips: 0.32 s
+_MAX_ERROR = 0.36
 
-class Fingerprint(NamedTuple):
-    """Sub-fingerprints of a clip, one each `HOP_SECONDS`: `bits` uint32 (frames,), `active` bool
-    (frames,), False where the clip is too quiet for the bits to mean anything."""
-
-    bits: np.ndarray
-    active: np.ndarray
-
-
-def fingerprint(samples: np.ndarray, sampling_rate: int) -> Fingerprint:
-    """The fingerprint of mono samples, shape (samples,), at `sampling_rate` Hz: signs of
-    differences of band energies between neighboring bands and frames. Clips under 0.19 s give an
-    empty fingerprint."""
-    samples = np.asarray(samples, dtype=np.float32)
-    if sampling_rate != RATE:
-        samples = soxr.resample(samples, sampling_rate, RATE)
-    if len(samples) < FRAME + _LAG * HOP:
-        return Fingerprint(np.zeros(0, np.uint32), np.zeros(0, bool))
-    frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME)[::HOP]
-    blocks = []
-    for begin in range(0, len(frames), _BLOCK_FRAMES):
-        spectra = scipy.fft.rfft(frames[begin : begin + _BLOCK_FRAMES] * _WINDOW, axis=1)[
-            :, : _EDGES[-1]
-        ]
-        blocks.append(np.add.reduceat(spectra.real**2 + spectra.imag**2, _EDGES[:-1], axis=1))
-    energies = np.concatenate(blocks)
-    totals = energies.sum(axis=1)
-    loud = np.quantile(totals, 0.95)
-    levels = np.log(
-        energies + np.float32(loud * 10 ** (-_FLOOR_DB / 10)) + np.finfo(np.float32).tiny
-    )
-    slopes = np.diff(levels, axis=1)
-    rising = slopes[_LAG:] > slopes[:-_LAG]
-    bits = np.packbits(rising, axis=1, bitorder="little").view("<u4")[:, 0].astype(np.uint32)
-    active = totals > loud * 10 ** (-ACTIVE_DB / 10)
-    # Both frames of a difference must be active.
-    return Fingerprint(bits, active[_LAG:] & active[:-_LAG])
+# Correlation. Strictly periodic voices, as synthesizers have them, may agree by chance for most of
+# a second, so a short overlap needs a higher correlation.
+_MIN_CORRELATION = 0.5
+_SHORT_SECONDS = 1.25
+_MIN_SHORT_CORRELATION = 0.75
+_SEGMENT_SECONDS = 0.064
 
 
 @dataclass(frozen=True, order=True)
 class NearDuplicate:
-    """Two rows, first < second, of the same take, and the seconds that they have in common.
-    `bit_error_rate` is the share of different bits of the fingerprints there: 0 for equal samples,
-    0.5 by chance."""
+    """Two clips of the same take.
+
+    Attributes:
+        first, second: rows of the clips, first < second.
+        overlap: seconds that the clips have in common.
+        bit_error_rate: share of different bits of the fingerprints in the overlap: 0 for equal
+            samples, 0.5 by chance.
+    """
 
     first: int
     second: int
@@ -130,188 +92,338 @@ def near_duplicates(store: WaveformStore) -> list[NearDuplicate]:
     with built_once(folder, _read) as fresh:
         if fresh is not None:
             pairs = [astuple(pair) for pair in _search(store)]
-            (fresh / "pairs.json").write_text(
-                json.dumps({"pairs": pairs, "checksum": key_of(pairs)})
-            )
+            content = {"pairs": pairs, "checksum": key_of(pairs)}
+            (fresh / "pairs.json").write_text(json.dumps(content))
     return _read(folder)
 
 
 def _read(folder: Path) -> list[NearDuplicate]:
-    kept = json.loads((folder / "pairs.json").read_text())
-    if not isinstance(kept, dict) or kept.get("checksum") != key_of(kept.get("pairs")):
+    """The pairs of a cached search.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    content = json.loads((folder / "pairs.json").read_text())
+    if not isinstance(content, dict) or content.get("checksum") != key_of(content.get("pairs")):
         raise ValueError("the pairs do not match their checksum")
-    return [NearDuplicate(*pair) for pair in kept["pairs"]]
+    return [NearDuplicate(*pair) for pair in content["pairs"]]
 
 
 def _search(store: WaveformStore) -> list[NearDuplicate]:
-    def work(row: int) -> Fingerprint:
+    """Find the pairs without the cache."""
+
+    def fingerprint_of_row(row: int) -> Fingerprint:
         return fingerprint(store[row], store.sampling_rate)
 
-    prints = list(
-        tqdm(
-            in_order(work, range(len(store))),
-            total=len(store),
-            desc="fingerprints",
-            unit="clip",
-            disable=None,
-        )
+    progress = tqdm(
+        in_order(fingerprint_of_row, range(len(store))),
+        total=len(store),
+        desc="fingerprints",
+        unit="clip",
+        disable=None,
     )
-    found = []
-    for a, b, offset, error in _Comparison(prints).similar_pairs():
-        overlap, correlation = _correlation(store[a], store[b], store.sampling_rate, offset)
-        if correlation >= (
-            _MIN_CORRELATION if overlap >= _SHORT_SECONDS else _MIN_SHORT_CORRELATION
-        ):
-            found.append(NearDuplicate(a, b, round(overlap, 3), round(error, 4)))
-    return sorted(found)
+    candidates = FingerprintSearch(list(progress)).similar_pairs()
+
+    pairs = []
+    for candidate in candidates:
+        match = compare_waveforms(
+            store[candidate.first],
+            store[candidate.second],
+            sampling_rate=store.sampling_rate,
+            offset=candidate.offset,
+        )
+        short = match.overlap < _SHORT_SECONDS
+        if match.correlation >= (_MIN_SHORT_CORRELATION if short else _MIN_CORRELATION):
+            pair = NearDuplicate(
+                first=candidate.first,
+                second=candidate.second,
+                overlap=round(match.overlap, 3),
+                bit_error_rate=round(candidate.bit_error_rate, 4),
+            )
+            pairs.append(pair)
+    return sorted(pairs)
 
 
-class _Comparison:
-    """Fingerprints of all clips end to end, and the similar pairs among them. An alignment is a
-    clip, a later clip, and the frame of the later one at which the first begins."""
+# Fingerprints
 
-    def __init__(self, prints: list[Fingerprint]):
-        self.bits = np.concatenate([np.zeros(0, np.uint32), *(clip.bits for clip in prints)])
-        self.active = np.concatenate([np.zeros(0, bool), *(clip.active for clip in prints)])
-        # Frames that begin a key: active, as is the frame `_KEY_GAP` later in the same clip.
-        gap = np.zeros(_KEY_GAP, bool)
-        keyed = [
-            np.append(clip.active[_KEY_GAP:], gap)[: len(clip.active)] & clip.active
-            for clip in prints
-        ]
-        self.keyed = np.concatenate([np.zeros(0, bool), *keyed])
-        self.lengths = np.array([len(clip.bits) for clip in prints], dtype=np.int64)
-        self.begins = np.cumsum(self.lengths) - self.lengths
-        self.longest = int(self.lengths.max(initial=0))
 
-    def similar_pairs(self) -> list[tuple[int, int, int, float]]:
-        """Clip, later clip, offset in frames and bit error rate of the pairs under `_MAX_ERROR`,
-        sorted.
+@dataclass(frozen=True, order=True)
+class SimilarPair:
+    """Two clips with similar fingerprints.
+
+    Attributes:
+        first, second: rows of the clips, first < second.
+        offset: the frame of the second clip at which the first one begins; it may be negative.
+        bit_error_rate: share of different bits in the overlap.
+    """
+
+    first: int
+    second: int
+    offset: int
+    bit_error_rate: float
+
+
+@dataclass(frozen=True)
+class _Alignments:
+    """Two clips and an offset for each of many alignments, as `SimilarPair` has them.
+
+    Each attribute is int64 (alignments,).
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    offset: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Overlaps:
+    """Where the two clips of each alignment overlap.
+
+    Attributes:
+        begin_in_first, begin_in_second: the first frame of the overlap in either clip, counted over
+            the frames of all clips, int64 (alignments,).
+        length: frames of the overlap, int64 (alignments,).
+    """
+
+    begin_in_first: np.ndarray
+    begin_in_second: np.ndarray
+    length: np.ndarray
+
+    def where(self, selected: np.ndarray) -> "_Overlaps":
+        """The overlaps where `selected`, bool (alignments,), is true."""
+        return _Overlaps(
+            begin_in_first=self.begin_in_first[selected],
+            begin_in_second=self.begin_in_second[selected],
+            length=self.length[selected],
+        )
+
+
+class FingerprintSearch:
+    """The search for similar pairs among the fingerprints of all clips.
+
+    The frames of all clips stand end to end in one array. There are millions of alignments, so each
+    is packed into one integer: numpy finds equal integers fast, and they need little memory.
+    """
+
+    def __init__(self, fingerprints: Sequence[Fingerprint]):
+        no_bits = np.zeros(0, np.uint32)
+        no_frames = np.zeros(0, bool)
+        self._bits = np.concatenate([no_bits, *(clip.bits for clip in fingerprints)])
+        self._active = np.concatenate([no_frames, *(clip.active for clip in fingerprints)])
+        self._begins_key = np.concatenate([no_frames, *map(_frames_with_key, fingerprints)])
+        self._lengths = np.array([len(clip.bits) for clip in fingerprints], dtype=np.int64)
+        self._begins = np.cumsum(self._lengths) - self._lengths
+
+        # Offsets lie between minus and plus the longest clip, or one frame beside that. Packed
+        # alignments have room for twice as many.
+        longest = int(self._lengths.max(initial=0))
+        self._zero_offset = 2 * longest
+        self._offsets = max(4 * longest, 1)
+
+    def similar_pairs(self) -> list[SimilarPair]:
+        """Find the pairs with a bit error rate of at most `_MAX_ERROR`, sorted.
 
         The best alignment of a pair is the one least likely by chance: few errors in many frames.
         """
-        near = np.unique(
-            np.concatenate([np.zeros(0, np.int64), *map(self._probed, self._collisions())])
-        )
+        probed = [self._probed(alignments) for alignments in self._collisions()]
+        packed = np.unique(np.concatenate([np.zeros(0, np.int64), *probed]))
         # A key may be shared one frame beside the best offset.
-        near = np.unique(np.concatenate([near - 1, near, near + 1]))
-        errors, counts = self._errors(near)
-        kept = (counts >= _MIN_ACTIVE) & (errors <= _MAX_ERROR)
-        evidence = (0.5 - errors[kept]) * np.sqrt(counts[kept])
-        a, b, offset = self._unpack(near[kept])
-        order = np.lexsort((-evidence, b, a))
-        best = order[np.unique(np.stack([a[order], b[order]]), axis=1, return_index=True)[1]]
-        columns = a[best], b[best], offset[best], errors[kept][best]
-        return list(zip(*(column.tolist() for column in columns), strict=True))
+        packed = np.unique(np.concatenate([packed - 1, packed, packed + 1]))
+
+        error_rates, active_frames = self._errors(packed)
+        similar = (active_frames >= _MIN_ACTIVE) & (error_rates <= _MAX_ERROR)
+        error_rates = error_rates[similar]
+        # The distance from chance in standard deviations, except for a factor.
+        evidence = (0.5 - error_rates) * np.sqrt(active_frames[similar])
+        alignments = self._unpacked(packed[similar])
+
+        order = np.lexsort((-evidence, alignments.second, alignments.first))
+        clips = np.stack([alignments.first[order], alignments.second[order]])
+        _, first_of_pair = np.unique(clips, axis=1, return_index=True)
+        return [
+            SimilarPair(
+                first=int(alignments.first[row]),
+                second=int(alignments.second[row]),
+                offset=int(alignments.offset[row]),
+                bit_error_rate=float(error_rates[row]),
+            )
+            for row in order[first_of_pair]
+        ]
 
     def _collisions(self) -> Iterator[np.ndarray]:
-        """Packed alignments, each once, at which two clips share a key: each frame of a key is
-        compared with the `_KEY_NEIGHBORS` frames after it. Frames are sorted by ranges of the key's
-        first half, to save memory."""
-        mask = np.uint32((1 << _KEY_BITS) - 1)
+        """Packed alignments, each once in an array, at which two clips share a key.
+
+        Frames are sorted by their key. Each is compared with the `_KEY_NEIGHBORS` frames after it,
+        not with all of the same key, of which a hum may have thousands. Ranges of the key's first
+        half are sorted one after another, to save memory.
+        """
         values = 1 << _KEY_BITS
-        step = max(1, values * _SORTED // max(1, len(self.bits)))
+        mask = np.uint32(values - 1)
+        step = max(1, values * _SORTED_FRAMES // max(1, len(self._bits)))
         for start in _KEY_STARTS:
-            half = ((self.bits >> np.uint32(start)) & mask).astype(np.uint16)
+            half_keys = ((self._bits >> np.uint32(start)) & mask).astype(np.uint16)
             for lowest in range(0, values, step):
+                in_range = (half_keys >= lowest) & (half_keys < lowest + step)
+                frames = np.flatnonzero(self._begins_key & in_range)
+                upper = half_keys[frames].astype(np.uint32) << np.uint32(_KEY_BITS)
+                keys = upper | half_keys[frames + _KEY_GAP]
                 # Stable sorting keeps the frames of a key in the order of the clips.
-                frames = np.flatnonzero(self.keyed & (half >= lowest) & (half < lowest + step))
-                keys = (
-                    half[frames].astype(np.uint32) << np.uint32(_KEY_BITS) | half[frames + _KEY_GAP]
-                )
                 order = np.argsort(keys, kind="stable")
-                keys = keys[order]
-                frames = frames[order]
-                for distance in range(1, _KEY_NEIGHBORS + 1):
-                    same = np.flatnonzero(keys[:-distance] == keys[distance:])
-                    if len(same) == 0:
-                        break
-                    one = frames[same]
-                    other = frames[same + distance]
-                    a, b = (
-                        np.searchsorted(self.begins, each, side="right") - 1
-                        for each in (one, other)
-                    )
-                    offset = (other - self.begins[b]) - (one - self.begins[a])
-                    packed = (
-                        (a * len(self.lengths) + b) * (4 * self.longest) + offset + 2 * self.longest
-                    )
-                    yield np.unique(packed[a != b])
+                yield from self._neighbors(frames[order], keys[order])
 
-    def _unpack(self, alignments: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        pair, offset = np.divmod(alignments, max(4 * self.longest, 1))
-        a, b = np.divmod(pair, max(len(self.lengths), 1))
-        return a, b, offset - 2 * self.longest
+    def _neighbors(self, frames: np.ndarray, keys: np.ndarray) -> Iterator[np.ndarray]:
+        """Packed alignments of frames with equal keys that stand near each other.
 
-    def _overlaps(self, alignments: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The first frame of the overlap in each clip (counted over all clips), and its length in
-        frames.
+        Args:
+            frames: sorted by key, int64 (frames,).
+            keys: uint32 (frames,).
         """
-        a, b, offset = self._unpack(alignments)
-        start = np.maximum(0, -offset)
-        stop = np.minimum(self.lengths[a], self.lengths[b] - offset)
-        return self.begins[a] + start, self.begins[b] + start + offset, stop - start
+        for distance in range(1, _KEY_NEIGHBORS + 1):
+            same = np.flatnonzero(keys[:-distance] == keys[distance:])
+            if len(same) == 0:
+                break
+            earlier = frames[same]
+            later = frames[same + distance]
+            first = np.searchsorted(self._begins, earlier, side="right") - 1
+            second = np.searchsorted(self._begins, later, side="right") - 1
+            offset = (later - self._begins[second]) - (earlier - self._begins[first])
+            packed = self._packed(_Alignments(first=first, second=second, offset=offset))
+            yield np.unique(packed[first != second])
 
-    def _probed(self, alignments: np.ndarray) -> np.ndarray:
-        """Those that are long enough and differ in few bits of a few frames spread over the
-        overlap.
-        """
+    def _packed(self, alignments: _Alignments) -> np.ndarray:
+        """One integer for each alignment, which sorts by clips and then by offset."""
+        pair = alignments.first * len(self._lengths) + alignments.second
+        return pair * self._offsets + alignments.offset + self._zero_offset
+
+    def _unpacked(self, packed: np.ndarray) -> _Alignments:
+        pair, offset = np.divmod(packed, self._offsets)
+        first, second = np.divmod(pair, max(len(self._lengths), 1))
+        return _Alignments(first=first, second=second, offset=offset - self._zero_offset)
+
+    def _overlaps(self, packed: np.ndarray) -> _Overlaps:
+        alignments = self._unpacked(packed)
+        begin = np.maximum(0, -alignments.offset)
+        end = np.minimum(
+            self._lengths[alignments.first],
+            self._lengths[alignments.second] - alignments.offset,
+        )
+        return _Overlaps(
+            begin_in_first=self._begins[alignments.first] + begin,
+            begin_in_second=self._begins[alignments.second] + begin + alignments.offset,
+            length=end - begin,
+        )
+
+    def _probed(self, packed: np.ndarray) -> np.ndarray:
+        """The alignments that are long enough and have few errors in `_PROBES` frames."""
         kept = [np.zeros(0, np.int64)]
-        for begin in range(0, len(alignments), _BLOCK):
-            block = alignments[begin : begin + _BLOCK]
-            first, second, length = self._overlaps(block)
-            long = length >= _MIN_FRAMES
-            block = block[long]
-            first = first[long]
-            second = second[long]
-            length = length[long]
-            steps = (np.arange(_PROBES) * length[:, None]) // _PROBES
-            first = first[:, None] + steps
-            second = second[:, None] + steps
-            active = self.active[first] & self.active[second]
-            wrong = np.bitwise_count(self.bits[first] ^ self.bits[second]) * active
-            kept.append(block[wrong.sum(axis=1) <= _MAX_PROBE_ERROR * BITS * active.sum(axis=1)])
+        for begin in range(0, len(packed), _PROBED_TOGETHER):
+            block = packed[begin : begin + _PROBED_TOGETHER]
+            overlaps = self._overlaps(block)
+            long_enough = overlaps.length >= _MIN_FRAMES
+            block = block[long_enough]
+            overlaps = overlaps.where(long_enough)
+
+            # (alignments, probes): equal steps through the overlap.
+            steps = (np.arange(_PROBES) * overlaps.length[:, None]) // _PROBES
+            in_first = overlaps.begin_in_first[:, None] + steps
+            in_second = overlaps.begin_in_second[:, None] + steps
+            active = self._active[in_first] & self._active[in_second]
+            errors = np.bitwise_count(self._bits[in_first] ^ self._bits[in_second]) * active
+            most_errors = _MAX_PROBE_ERROR * BITS * active.sum(axis=1)
+            kept.append(block[errors.sum(axis=1) <= most_errors])
         return np.concatenate(kept)
 
-    def _errors(self, alignments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _errors(self, packed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Bit error rate of each alignment, and how many frames are active in both clips."""
-        wrong = np.zeros(len(alignments), np.int64)
-        counts = np.zeros(len(alignments), np.int64)
-        for i, (first, second, length) in enumerate(zip(*self._overlaps(alignments), strict=True)):
-            one = slice(first, first + length)
-            other = slice(second, second + length)
-            active = self.active[one] & self.active[other]
-            counts[i] = np.count_nonzero(active)
-            wrong[i] = np.bitwise_count(self.bits[one] ^ self.bits[other])[active].sum()
-        return wrong / np.maximum(BITS * counts, 1), counts
+        overlaps = self._overlaps(packed)
+        errors = np.zeros(len(packed), np.int64)
+        active_frames = np.zeros(len(packed), np.int64)
+        for row, length in enumerate(overlaps.length):
+            begin_in_first = overlaps.begin_in_first[row]
+            begin_in_second = overlaps.begin_in_second[row]
+            in_first = slice(begin_in_first, begin_in_first + length)
+            in_second = slice(begin_in_second, begin_in_second + length)
+            active = self._active[in_first] & self._active[in_second]
+            different = np.bitwise_count(self._bits[in_first] ^ self._bits[in_second])
+            active_frames[row] = np.count_nonzero(active)
+            errors[row] = different[active].sum()
+        return errors / np.maximum(BITS * active_frames, 1), active_frames
 
 
-def _correlation(
-    first: np.ndarray, second: np.ndarray, sampling_rate: int, offset: int
-) -> tuple[float, float]:
-    """Seconds of overlap at an offset in frames, and the waveforms' median correlation over
-    segments.
+def _frames_with_key(clip: Fingerprint) -> np.ndarray:
+    """The frames that begin a key: active, as is the frame `_KEY_GAP` later; bool (frames,)."""
+    active_later = np.append(clip.active[_KEY_GAP:], np.zeros(_KEY_GAP, bool))
+    return active_later[: len(clip.active)] & clip.active
+
+
+# Waveforms
+
+
+@dataclass(frozen=True)
+class WaveformMatch:
+    """How similar the waveforms of two aligned clips are.
+
+    Attributes:
+        overlap: seconds that the clips have in common.
+        correlation: median correlation over segments of the overlap, 0 to 1; a copy with inverted
+            polarity is a copy.
+    """
+
+    overlap: float
+    correlation: float
+
+
+def compare_waveforms(
+    first: np.ndarray, second: np.ndarray, *, sampling_rate: int, offset: int
+) -> WaveformMatch:
+    """Compare two clips within the band of the fingerprints.
+
+    Fingerprints align clips by frames. Here the best lag within two frames is found first.
+
+    Args:
+        first, second: float32 (samples,).
+        sampling_rate: Hz, of both clips.
+        offset: the frame of the fingerprint of the second clip at which the first one begins.
     """
     shift = round(offset * HOP_SECONDS * sampling_rate)
-    start = max(0, -shift)
-    stop = min(len(first), len(second) - shift)
-    overlap = np.stack([first[start:stop], second[start + shift : stop + shift]])
-    reach = round(2 * HOP_SECONDS * sampling_rate)
-    size = scipy.fft.next_fast_len(stop - start + reach, real=True)
+    begin = max(0, -shift)
+    end = min(len(first), len(second) - shift)
+    overlap = np.stack([first[begin:end], second[begin + shift : end + shift]])
+
+    farthest = round(2 * HOP_SECONDS * sampling_rate)
+    # The zeros behind the overlap keep lags from wrapping around.
+    size = scipy.fft.next_fast_len(end - begin + farthest, real=True)
     spectra = scipy.fft.rfft(overlap, size, axis=1)
     frequencies = scipy.fft.rfftfreq(size, 1 / sampling_rate)
     spectra[:, (frequencies < BAND[0]) | (frequencies > BAND[1])] = 0
+
     products = scipy.fft.irfft(spectra[0].conj() * spectra[1], size)
-    lags = np.r_[0 : reach + 1, -reach:0]
+    lags = np.r_[0 : farthest + 1, -farthest:0]
     lag = lags[np.argmax(np.abs(products[lags]))]
-    one, other = scipy.fft.irfft(spectra, size, axis=1)
-    length = round(_SEGMENT_SECONDS * sampling_rate)
-    one, other = (
-        signal[: size // length * length].reshape(-1, length).astype(float)
-        for signal in (one, np.roll(other, -lag))
+    filtered_first, filtered_second = scipy.fft.irfft(spectra, size, axis=1)
+    return WaveformMatch(
+        overlap=(end - begin) / sampling_rate,
+        correlation=_median_correlation(
+            filtered_first,
+            np.roll(filtered_second, -lag),
+            segment=round(_SEGMENT_SECONDS * sampling_rate),
+        ),
     )
-    energies = (one**2).sum(axis=1) * (other**2).sum(axis=1)
+
+
+def _median_correlation(first: np.ndarray, second: np.ndarray, segment: int) -> float:
+    """The absolute median of the correlations of short segments, without quiet segments.
+
+    Each segment is normalized by itself, so that a changed level within a clip does not matter.
+
+    Args:
+        first, second: float32 (samples,).
+        segment: samples of a segment.
+    """
+    samples = len(first) // segment * segment
+    first = first[:samples].reshape(-1, segment).astype(float)
+    second = second[:samples].reshape(-1, segment).astype(float)
+    energies = (first**2).sum(axis=1) * (second**2).sum(axis=1)
     loud = energies > np.quantile(energies, 0.95) * 10 ** (-2 * ACTIVE_DB / 10)
-    correlations = (one * other).sum(axis=1)[loud] / np.sqrt(energies[loud])
-    # A copy with inverted polarity is a copy.
-    return (stop - start) / sampling_rate, abs(float(np.median(correlations)))
+    correlations = (first * second).sum(axis=1)[loud] / np.sqrt(energies[loud])
+    return abs(float(np.median(correlations)))

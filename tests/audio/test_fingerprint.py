@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from ser_hf.audio.near_duplicates import HOP_SECONDS, fingerprint
+from ser_hf.audio.fingerprint import HOP_SECONDS, fingerprint
 from ser_hf.corpora.synthesis import utterance
 
 RATE = 16000
@@ -26,11 +26,11 @@ def test_the_bits_are_signs_of_differences_of_band_energies():
         powers = np.abs(np.fft.rfft(samples[begin : begin + 1024] * np.hanning(1024))) ** 2
         return np.log([powers[low:high].sum() for low, high in itertools.pairwise(edges)])
 
-    bits, active = fingerprint(samples, 8000)
-    assert active.all()
-    for frame in range(0, len(bits), 7):
+    result = fingerprint(samples, 8000)
+    assert result.active.all()
+    for frame in range(0, len(result.bits), 7):
         rising = np.diff(bands(64 * (frame + 8))) > np.diff(bands(64 * frame))
-        np.testing.assert_array_equal((int(bits[frame]) >> np.arange(32)) & 1, rising)
+        np.testing.assert_array_equal((int(result.bits[frame]) >> np.arange(32)) & 1, rising)
 
 
 def test_pauses_are_not_active(voice):
@@ -43,5 +43,6 @@ def test_pauses_are_not_active(voice):
 
 @pytest.mark.parametrize("samples", [0, 1, 2047, 2048 + 7 * 128])
 def test_a_too_short_clip_has_no_fingerprint(samples):
-    bits, active = fingerprint(np.ones(samples, np.float32), RATE)
-    assert len(bits) == len(active) == 0
+    result = fingerprint(np.ones(samples, np.float32), RATE)
+    assert len(result.bits) == 0
+    assert len(result.active) == 0

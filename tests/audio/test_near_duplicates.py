@@ -154,7 +154,7 @@ def test_the_result_does_not_depend_on_the_size_of_the_sorted_parts(takes, tmp_p
     store = store_of(clips, tmp_path)
     at_once = module._search(store)
     assert len(at_once) == len(takes)
-    monkeypatch.setattr(module, "_SORTED", 100)
+    monkeypatch.setattr(module, "_SORTED_FRAMES", 100)
     assert module._search(store) == at_once
 
 
