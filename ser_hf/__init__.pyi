@@ -7,6 +7,7 @@ from .evaluation.metric_objects import load_metric
 from .evaluation.metrics import compute_metrics
 from .experiment.compare import compare_runs
 from .experiment.evaluate import evaluate_model
+from .experiment.ranking import rank_runs
 from .experiment.reading import read_recipe
 from .export import export_model
 from .hub.publish import publish
@@ -41,6 +42,7 @@ __all__ = [
     "predict",
     "prepare",
     "publish",
+    "rank_runs",
     "read_recipe",
     "run_recipe",
     "speaker_independent",

@@ -19,7 +19,7 @@ from . import compare, corpora, demo, evaluate, export, predict, publish, sweep,
 VERBS = {
     "Data": (corpora.download, corpora.inspect),
     "Training": (train.train, sweep.sweep, train.recipes, train.schema),
-    "Evaluation": (evaluate.evaluate, compare.compare, compare.reproduce),
+    "Evaluation": (evaluate.evaluate, compare.compare, compare.rank, compare.reproduce),
     "Use": (predict.predict, demo.demo, export.export),
     "The Hub": (publish.publish, publish.verify),
 }

@@ -1,4 +1,4 @@
-"""ser-hf compare and reproduce: compare runs with tests; run a saved recipe again."""
+"""ser-hf compare, rank and reproduce: compare runs with tests; run a saved recipe again."""
 
 import logging
 import os
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from typer import Argument, Exit, Option
 
-from .options import Json, Overrides, Overwrite, Resume, as_json, require_one_of
+from .options import Json, Overrides, Overwrite, Private, Resume, as_json, require_one_of
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,54 @@ def compare(
     print(comparison_summary(tables(comparison), comparison.warnings))
     if output is not None:
         print(f"  page: {Path(output, 'index.html').resolve().as_uri()}")
+
+
+def rank(
+    sources: Annotated[
+        list[str],
+        Argument(
+            metavar="RUNS",
+            help="Folders with finished runs, single runs, report.json files or Hub ids.",
+        ),
+    ],
+    output: Annotated[
+        str, Option(metavar="DIR", help="The folder of the page and the tables.")
+    ] = "ranking",
+    metric: Annotated[
+        Literal["uar", "wa", "macro_f1", "ccc", "pearson", "rmse"] | None,
+        Option(help="For the order and the tests.  [default: UAR, or CCC of dimensions]"),
+    ] = None,
+    title: Annotated[str, Option(help="The title of the page.")] = (
+        "Speech emotion recognition: ranking"
+    ),
+    repo: Annotated[
+        str | None, Option(metavar="USER/NAME", help="Publish the page as a static Space.")
+    ] = None,
+    private: Private = False,
+    json: Json = False,
+) -> None:
+    """Rank all runs below a folder, split by split.
+
+    Only runs on the same split (by its fingerprint) and with the same labels are ranked with each
+    other, and only runs whose training had none of the evaluated speakers.
+
+    Example: ser-hf rank runs --output ranking --repo USER/ser-ranking
+    """
+    from ..experiment.ranking import rank_runs, tables
+    from ..report.terminal import ranking_summary
+
+    ranking = rank_runs(sources, metric=metric, output=output, title=title)
+    if json:
+        print(as_json(ranking.to_dict()))
+    else:
+        print(ranking_summary(tables(ranking)))
+        print(f"  page: {Path(output, 'index.html').resolve().as_uri()}")
+    if repo is not None:
+        from ..hub.ranking_space import publish_ranking
+
+        pushed = publish_ranking(output, repo, private=private)
+        state = f"commit {pushed.commit[:10]}" if pushed.changed else "up to date, no commit"
+        logger.info("%s (%s)", pushed.url, state)
 
 
 def reproduce(

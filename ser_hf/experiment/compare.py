@@ -176,9 +176,9 @@ def compare_runs(
     runs.sort(key=lambda run: run.report.metrics[metric], reverse=not lower_is_better(metric))
 
     settings = BootstrapSettings(resamples, confidence, seed)
-    groups = _runs_on_same_clips(runs)
-    rows = [_row(run) for run in runs]
-    pairs = _pairs(groups, metric, settings)
+    groups = runs_on_same_clips(runs)
+    rows = [compared_run(run) for run in runs]
+    pairs = paired_tests(groups, metric, settings)
     comparison = Comparison(
         metric=metric,
         runs=rows,
@@ -206,7 +206,7 @@ def _check_output(folder: Path) -> None:
 
 def _read_runs(sources: Sequence[str]) -> list[SavedRun]:
     """Read two or more runs, and give each a unique name."""
-    runs = [_read_run(source) for source in sources]
+    runs = [read_run(source) for source in sources]
     for a, b in itertools.combinations(runs, 2):
         if a.report.metrics == b.report.metrics and a.report.seconds == b.report.seconds:
             raise UserError(f"{b.source}: the same run as {a.source}; name it once")
@@ -221,7 +221,7 @@ def _read_runs(sources: Sequence[str]) -> list[SavedRun]:
     return named_runs
 
 
-def _read_run(source: str) -> SavedRun:
+def read_run(source: str) -> SavedRun:
     """Read a run from its folder, a sweep, a report.json, or the Hub."""
     path = Path(source)
     if not path.exists():
@@ -286,7 +286,7 @@ def _common_task(runs: Sequence[SavedRun]) -> Task:
     return task
 
 
-def _runs_on_same_clips(runs: Sequence[SavedRun]) -> list[list[SavedRun]]:
+def runs_on_same_clips(runs: Sequence[SavedRun]) -> list[list[SavedRun]]:
     """Group the runs that have the same clips, labels and classes.
 
     Runs without predictions are in no group.
@@ -301,7 +301,7 @@ def _runs_on_same_clips(runs: Sequence[SavedRun]) -> list[list[SavedRun]]:
     return list(groups.values())
 
 
-def _row(run: SavedRun) -> ComparedRun:
+def compared_run(run: SavedRun) -> ComparedRun:
     """The row of a run in the table."""
     report = run.report
     protocol = report.protocol
@@ -342,7 +342,7 @@ def _row(run: SavedRun) -> ComparedRun:
     )
 
 
-def _pairs(
+def paired_tests(
     groups: Sequence[Sequence[SavedRun]], metric: str, settings: BootstrapSettings
 ) -> list[ComparedPair]:
     """Test every two runs on the same clips; p-values of `metric` are corrected (Holm 1979)."""

@@ -70,6 +70,7 @@ def push(
     repo_id: str,
     *,
     kind: Kind = "model",
+    space_sdk: Literal["gradio", "static"] = "gradio",
     private: bool = False,
     message: str,
     owned: Sequence[str] = (),
@@ -82,6 +83,7 @@ def push(
     have arrived are not sent again.
 
     Args:
+        space_sdk: the kind of a new Space.
         private: whether a new repository is private; an existing repository stays as it is.
         owned: patterns of the files that belong to pushes of this kind. The push deletes such files
             if `folder` does not contain them; other files stay.
@@ -97,7 +99,7 @@ def push(
 
     with hub_errors(repo_id):
         if not api.repo_exists(repo_id, repo_type=kind):
-            sdk = "gradio" if kind == "space" else None
+            sdk = space_sdk if kind == "space" else None
             api.create_repo(repo_id, repo_type=kind, private=private, exist_ok=True, space_sdk=sdk)
         info = api.repo_info(repo_id, repo_type=kind)
         there = [file.rfilename for file in info.siblings or ()]

@@ -1,6 +1,6 @@
 """The summaries that the commands of ser-hf print at their end.
 
-The commands are train, evaluate, compare, inspect, reproduce and export.
+The commands are train, evaluate, compare, rank, inspect, reproduce and export.
 """
 
 from collections.abc import Mapping, Sequence
@@ -172,6 +172,12 @@ def comparison_summary(tables: Sequence[pd.DataFrame], warnings: Sequence[str]) 
     lines = [f"\n{table.to_string(index=False)}" for table in tables if len(table)]
     lines += [f"  warning: {warning}" for warning in warnings]
     return "\n".join(lines)
+
+
+def ranking_summary(tables: Mapping[str, pd.DataFrame]) -> str:
+    """The summary of a ranking: a table for each split, below its heading."""
+    blocks = [f"\n{heading}\n{table.to_string(index=False)}" for heading, table in tables.items()]
+    return "\n".join(blocks)
 
 
 def inspection_summary(inspected: Inspected) -> str:

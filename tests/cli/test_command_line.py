@@ -44,7 +44,7 @@ for arguments in {commands!r}:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("trian", "No such command 'trian'. Did you mean 'train'?"),
+        ("evalute", "No such command 'evalute'. Did you mean 'evaluate'?"),
         ("train", "Missing argument 'RECIPE'"),
         ("train a.yaml --continue", "No such option: --continue (see ser-hf train --help)"),
         ("train a.yaml --resume --overwrite", "--resume: contradicts --overwrite"),
