@@ -128,14 +128,15 @@ def rerunnable(recipe: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The keys that a rerun takes over from a saved recipe of any origin, without local paths.
 
     Args:
-        name: replaces the name in the recipe if that name could be a path.
+        name: replaces the name in the recipe if that name is missing or could be a path.
     """
     sections = {key: value for key, value in recipe.items() if key not in _USERS_SECTIONS}
     values = public(sections)
     for section, key in _USERS_KEYS:
         if isinstance(values.get(section), dict):
             values[section].pop(key, None)
-    if not _NAME.fullmatch(str(values.get("name"))):
+    saved_name = values.get("name")
+    if not isinstance(saved_name, str) or not _NAME.fullmatch(saved_name):
         values["name"] = name
     return values
 

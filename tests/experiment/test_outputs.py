@@ -52,14 +52,6 @@ def test_other_clips_are_refused(run, key):
         require_same_clips(run)
 
 
-def test_a_child_is_below_its_run_and_has_no_foil(run):
-    child = run.child("fold-1", run.recipe, run.folds, watch=None)
-    assert child.folder.path == run.folder.path / "fold-1"
-    assert child.recipe.output_dir == str(child.folder.path)
-    assert child.foil is None
-    assert child.arguments().output_dir == str(child.folder.checkpoints)
-
-
 def test_links_lead_to_the_reports_above_and_below():
     report = typed(whole_report())
     top = SimpleNamespace(path_in_run=())

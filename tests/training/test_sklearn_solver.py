@@ -20,7 +20,6 @@ from transformers import EvalPrediction, pipeline
 
 import ser_hf
 from ser_hf.evaluation.metrics import compute_metrics
-from ser_hf.experiment.reading import read_recipe
 from ser_hf.loading.batches import first_indices, merge
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
@@ -424,53 +423,6 @@ def test_a_whole_run_publishes_one_network(architecture, training, tmp_path):
     )
     assert sum(score["score"] for score in scores) == pytest.approx(1, abs=1e-5)
     assert {score["label"] for score in scores} == set(report.labels)
-
-
-@pytest.mark.parametrize(
-    ("architecture", "override", "message"),
-    [
-        (
-            "mfcc_svm",
-            "training.solver=trainer",
-            "training.solver: mfcc_svm can only be fitted by scikit-learn",
-        ),
-        (
-            "crnn",
-            "training.solver=sklearn",
-            "training.solver: crnn can only be trained by gradient",
-        ),
-        (
-            "crnn",
-            "training.grid={C: [1]}",
-            "training.grid: only training.solver: sklearn has a grid",
-        ),
-        (
-            "mfcc_svm",
-            "training.grid.c=[1]",
-            "training.grid.c: unknown key; the nearest known key is training.grid.C",
-        ),
-        (
-            "mfcc_forest",
-            "training.grid.min_samples_leaf=[1.5]",
-            "training.grid.min_samples_leaf: expected a whole",
-        ),
-        ("mfcc_svm", "audio.max_duration=2", "audio.max_duration: has no effect with scikit-learn"),
-        (
-            "crnn",
-            "evaluation.per_speaker=true",
-            "evaluation.per_speaker: needs training.solver: sklearn",
-        ),
-        (
-            "functionals_svm",
-            "audio.normalize=true",
-            "audio.normalize: cannot be applied to functionals",
-        ),
-    ],
-)
-def test_settings_that_scikit_learn_cannot_use_are_refused(architecture, override, message):
-    with pytest.raises(UserError) as error:
-        read_recipe(recipe(architecture), [override])
-    assert str(error.value).startswith(message)
 
 
 @pytest.mark.parametrize("architecture", ["functionals_linear", "functionals_svm"])

@@ -1,0 +1,81 @@
+"""The files of a comparison: page, chart and tables."""
+
+import csv
+import json
+from dataclasses import replace
+
+import pytest
+from markupsafe import Markup
+from support.compared_runs import better_and_worse, compare, finished_run
+from support.html_page import Page
+
+from ser_hf import cli
+from ser_hf.experiment.comparison_page import bar_chart, breakable, paper_table
+
+
+@pytest.fixture
+def two(tmp_path):
+    """A better run, and a worse one with another order of classes."""
+    return better_and_worse(tmp_path)
+
+
+def test_tables_for_papers_mark_the_best_where_the_difference_is_shown(two, tmp_path, capsys):
+    assert cli.main(["compare", *map(str, two), "--format", "latex"]) == 0
+    latex = capsys.readouterr().out
+    compared = compare(*two)
+    uar = compared.runs[0].metrics["uar"]
+    assert rf"good & \textbf{{{uar:.3f}}} & {uar - 0.05:.3f} to {uar + 0.04:.3f}" in latex
+    assert f"| good | **{uar:.3f}** | {uar - 0.05:.3f} to {uar + 0.04:.3f} |" in paper_table(
+        compared, "markdown"
+    )
+    (row, _) = csv.DictReader(paper_table(compared, "csv").splitlines())
+    assert float(row["intervals.uar.low"]) == pytest.approx(uar - 0.05)
+    leaky = replace(compared.runs[0].protocol, shared_speakers=2)
+    runs = [replace(compared.runs[0], protocol=leaky), compared.runs[1]]
+    marked = paper_table(replace(compared, runs=runs), "markdown")
+    assert f"| good (knows test speakers) | {uar:.3f} |" in marked
+    equal = compare(two[0], finished_run(tmp_path / "a_|b", 2, 0.9))
+    assert r"a_\|b" in paper_table(equal, "markdown")
+    assert r"a\_|b" in paper_table(equal, "latex")
+    assert "**" not in paper_table(equal, "markdown")
+
+
+def test_the_files_say_the_same(two, tmp_path):
+    out = tmp_path / "out"
+    third = finished_run(tmp_path / "$x^ <b>&", 5, 0.6)
+    compared = compare(*two, third, output=out)
+    assert json.loads((out / "comparison.json").read_text()) == compared.to_dict()
+    with (out / "comparison.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [float(line["metrics.uar"]) for line in lines] == [
+        row.metrics["uar"] for row in compared.runs
+    ]
+    assert lines[0]["seconds"] == "7260.0"
+    text = (out / "index.html").read_text()
+    page = Page(text)
+    assert "<b>" not in text.partition("</style>")[2].replace("<b>&amp;", "")
+    assert "$x^ <b>& over poor" in page.text
+    assert page.text.count("better") >= 3
+    (image,) = page.all("img")
+    assert image["src"].startswith("data:image/svg+xml;base64,")
+    assert "good 0." in image["alt"]
+    (narrow,) = page.all("source")
+    assert narrow["srcset"].startswith("data:image/svg+xml;base64,")
+    assert narrow["srcset"] != image["src"]
+    assert not [tag for tag in ("script", "link", "iframe") if page.all(tag)]
+    assert {link["href"] for link in page.all("a")} <= {path.name for path in out.iterdir()}
+    first = (out / "comparison.svg").read_bytes()
+    compare(*two, third, output=out)
+    assert (out / "comparison.svg").read_bytes() == first
+
+
+def test_names_are_divided_between_words_and_the_axis_ends_at_one(two):
+    assert breakable("cremad_wavlm-lora is <b>") == Markup(
+        "cremad_<wbr>wavlm-<wbr>lora is &lt;b&gt;"
+    )
+    assert breakable("0.512 to -0.634") == "0.512 to -0.634"
+    assert breakable(3) == "3"
+    rows = compare(*two).runs
+    (axes,) = bar_chart(rows, "uar").axes
+    assert axes.get_xlim() == (0, 1)
+    assert max(axes.get_xticks()) <= 1
