@@ -18,7 +18,7 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 import ser_hf.models  # noqa: F401 - registers the architectures
 from ser_hf.experiment.data import load_experiment_data
 from ser_hf.experiment.reading import read_recipe
-from ser_hf.utils.environment import environment
+from ser_hf.experiment.sections import environment_section
 
 
 def main() -> None:
@@ -51,7 +51,7 @@ def main() -> None:
         "clips": min(options.clips, len(data.folds[0].split.rows["test"])),
         "largest_logit_difference": largest,
         "largest_logit": largest_logit,
-        "environment": environment(),
+        "environment": environment_section().to_dict(),
     }
     target = Path(__file__).parent / "results" / "batch_invariance.json"
     target.parent.mkdir(exist_ok=True)

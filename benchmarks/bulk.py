@@ -33,8 +33,9 @@ import soundfile
 from fixed_split import write
 
 from ser_hf.audio.decode import decode
+from ser_hf.experiment.sections import environment_section
 from ser_hf.models.preparation import UNPREPARED
-from ser_hf.utils.environment import environment, freed_memory_kept
+from ser_hf.utils.environment import freed_memory_kept
 from ser_hf.utils.order import in_order
 
 RESULTS = Path(__file__).parent / "results" / "bulk.json"
@@ -77,7 +78,10 @@ def main() -> None:
     command = (
         f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '')} python benchmarks/bulk.py {given}"
     )
-    write(options.results, {"rows": rows, "command": command, "environment": environment()})
+    write(
+        options.results,
+        {"rows": rows, "command": command, "environment": environment_section().to_dict()},
+    )
     for row in rows:
         print(row)
 

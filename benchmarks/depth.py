@@ -27,10 +27,10 @@ from pathlib import Path
 import torch
 from transformers import Wav2Vec2Config, Wav2Vec2ForSequenceClassification
 
+from ser_hf.experiment.sections import environment_section
 from ser_hf.training.freezing import Freezing, freeze, frozen_modules
 from ser_hf.training.lora import Lora, add_lora
 from ser_hf.training.optimizer import parameter_groups
-from ser_hf.utils.environment import environment
 
 RESULTS = Path(__file__).parent / "results" / "depth.json"
 VARIANTS = {
@@ -79,7 +79,7 @@ def main() -> None:
             )
             results["variants"][name] = json.loads(finished.stdout)
             print(name, results["variants"][name], flush=True)
-            results["environment"] = environment()
+            results["environment"] = environment_section().to_dict()
             RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     print(table(results["variants"]))
 

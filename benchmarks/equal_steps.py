@@ -18,7 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ser_hf.utils.environment import environment
+from ser_hf.experiment.sections import environment_section
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.testing import write_checkpoint
@@ -114,7 +114,10 @@ def main() -> None:
                 }
             )
             print(network, division, gaps, flush=True)
-    RESULTS.write_text(json.dumps({"cases": cases, "environment": environment()}, indent=1) + "\n")
+    RESULTS.write_text(
+        json.dumps({"cases": cases, "environment": environment_section().to_dict()}, indent=1)
+        + "\n"
+    )
     print(table(cases))
 
 

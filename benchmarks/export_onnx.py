@@ -29,10 +29,10 @@ from ser_hf.experiment.evaluated_clips import EvaluationOptions, select_test_cli
 from ser_hf.experiment.label_mapping import label_mapping
 from ser_hf.experiment.provenance import training_provenance
 from ser_hf.experiment.reading import read_recipe
+from ser_hf.experiment.sections import environment_section
 from ser_hf.export.onnx import compare, export_model, logits_of
 from ser_hf.inference.load import load_classifier
 from ser_hf.models.preparation import Preparation
-from ser_hf.utils.environment import environment
 from ser_hf.utils.run_folder import RunFolder
 
 RESULTS = Path(__file__).parent / "results" / "export_onnx.json"
@@ -58,7 +58,7 @@ def main() -> None:
             parser.error("give the folder of a run")
         result = measure(options.model, options.corpus_root, options.repeats, options.clips)
         results["models"][Path(options.model).resolve().name] = result
-        results["environment"] = environment()
+        results["environment"] = environment_section().to_dict()
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     print(table(results["models"]))
 

@@ -28,13 +28,13 @@ from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForSe
 
 from ser_hf.audio import open_store
 from ser_hf.evaluation.metrics import compute_metrics
+from ser_hf.experiment.sections import environment_section
 from ser_hf.training.arguments import training_arguments
 from ser_hf.training.clips import clip_table
 from ser_hf.training.feature_cache import FeatureCaching
 from ser_hf.training.fit import fit
 from ser_hf.training.freezing import Freezing, freeze
 from ser_hf.training.settings import TrainerSettings
-from ser_hf.utils.environment import environment
 
 # The Trainer's arguments of a recipe without any of its own.
 DEFAULTS = TrainerSettings(warmup_steps=0.05).arguments
@@ -69,7 +69,7 @@ def main() -> None:
         for name in options.names:
             results["depths"][name] = measure(*DEPTHS[name], options)
             print(name, results["depths"][name], flush=True)
-            results["environment"] = environment()
+            results["environment"] = environment_section().to_dict()
             RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     print(table(results["depths"]))
 

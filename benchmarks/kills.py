@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from support.hub import LoopbackHub  # noqa: E402
 
-from ser_hf.utils.environment import environment  # noqa: E402
+from ser_hf.experiment.sections import environment_section  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results" / "kills.json"
 STAGES = ("preparation", "training", "evaluation", "report", "publishing")
@@ -90,7 +90,7 @@ def main() -> None:
         "kills": kills,
         "exit_code_at_the_end": code,
         **comparison,
-        "environment": environment(),
+        "environment": environment_section().to_dict(),
     }
     options.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(comparison, indent=1))

@@ -28,7 +28,7 @@ from scipy.signal import butter, sosfilt
 from ser_hf.audio import WaveformStore, open_store
 from ser_hf.audio.fingerprint import fingerprint
 from ser_hf.audio.near_duplicates import FingerprintSearch, compare_waveforms, near_duplicates
-from ser_hf.utils.environment import environment
+from ser_hf.experiment.sections import environment_section
 
 RATE = 16000
 SUFFIXES = {".wav", ".flac", ".mp3", ".ogg"}
@@ -209,7 +209,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as cache:
         corpora = [measure(folder, options.clips, cache) for folder in options.folders]
         scale = measure_scale(options.folders, options.speeds, cache)
-    result = {"corpora": corpora, "scale": scale, "environment": environment()}
+    result = {"corpora": corpora, "scale": scale, "environment": environment_section().to_dict()}
     target = Path(__file__).parent / "results" / "near_duplicates.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(result, indent=1) + "\n")

@@ -21,8 +21,8 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from ser_hf.experiment.sections import environment_section
 from ser_hf.models import ARCHITECTURES
-from ser_hf.utils.environment import environment
 
 RESULTS = Path(__file__).parent / "results" / "networks.json"
 CLASSES = 8
@@ -53,7 +53,7 @@ def main() -> None:
         results["networks"][name] = measure(name, options.seconds, options.batch, options.repeats)
         results["networks"][name]["threads"] = torch.get_num_threads()
         print(name, results["networks"][name], flush=True)
-    results["environment"] = environment()
+    results["environment"] = environment_section().to_dict()
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
 

@@ -22,7 +22,7 @@ import soundfile
 import soxr
 
 from ser_hf.audio import open_store
-from ser_hf.utils.environment import environment
+from ser_hf.experiment.sections import environment_section
 
 RATE = 16000
 
@@ -77,7 +77,7 @@ def main() -> None:
         "ratio_to_bare": {
             name: medians[name] / medians["bare"] for name in ("store_one_core", "store")
         },
-        "environment": environment(),
+        "environment": environment_section().to_dict(),
     }
     target = Path(__file__).parent / "results" / "prepare_audio.json"
     target.parent.mkdir(exist_ok=True)

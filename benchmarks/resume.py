@@ -22,8 +22,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from ser_hf.experiment.sections import environment_section
 from ser_hf.training.checkpoints import is_complete
-from ser_hf.utils.environment import environment
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "resume.json"
@@ -74,7 +74,7 @@ def main() -> None:
             "equal": compare(uninterrupted, killed),
             "uar": report(uninterrupted)["metrics"]["uar"],
             "uar_killed": report(killed)["metrics"]["uar"],
-            "environment": environment(),
+            "environment": environment_section().to_dict(),
         }
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result["equal"], indent=1))

@@ -79,10 +79,10 @@ def main() -> None:
 
 
 def save(results: dict[str, Any]) -> None:
-    from ser_hf.utils.environment import environment
+    from ser_hf.experiment.sections import environment_section
 
     results["sizes"] = dict(sorted(results["sizes"].items(), key=lambda item: int(item[0])))
-    results |= {"environment": environment(), "clip_seconds": SECONDS}
+    results |= {"environment": environment_section().to_dict(), "clip_seconds": SECONDS}
     RESULTS.with_suffix(".partial").write_text(json.dumps(results, indent=1) + "\n")
     RESULTS.with_suffix(".partial").rename(RESULTS)
 

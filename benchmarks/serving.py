@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor
 
+from ser_hf.experiment.sections import environment_section
 from ser_hf.export.onnx import compare, export_model, logits_of
 from ser_hf.inference.classifier import Classifier
 from ser_hf.inference.load import load_classifier
@@ -31,7 +32,6 @@ from ser_hf.models.modeling_pooled_encoder import (
     PooledEncoderConfig,
     PooledEncoderForAudioClassification,
 )
-from ser_hf.utils.environment import environment
 from ser_hf.utils.yaml import read_yaml
 
 ROOT = Path(__file__).parents[1]
@@ -64,7 +64,7 @@ def main() -> None:
         for name in options.names:
             with tempfile.TemporaryDirectory() as folder:
                 row = measure(write_model(name, Path(folder, name)), options.repeats)
-            results["networks"][name] = row | {"environment": environment()}
+            results["networks"][name] = row | {"environment": environment_section().to_dict()}
             print(table({name: results["networks"][name]}), flush=True)
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     print(table(results["networks"]))

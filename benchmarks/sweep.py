@@ -22,7 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from ser_hf.utils.environment import environment
+from ser_hf.experiment.sections import environment_section
 from ser_hf.utils.yaml import dump_yaml
 
 ROOT = Path(__file__).parents[1]
@@ -88,7 +88,7 @@ def main() -> None:
             "checks": checks(calls, options),
             "trials": table(folder),
             "best": best_figures(folder),
-            "environment": environment(),
+            "environment": environment_section().to_dict(),
         }
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result["checks"], indent=1))

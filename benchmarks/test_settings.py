@@ -23,7 +23,7 @@ import xml.etree.ElementTree as ET
 from contextlib import contextmanager
 from pathlib import Path
 
-from ser_hf.utils.environment import environment
+from ser_hf.utils.environment import processor_name
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "test_settings.json"
@@ -65,7 +65,7 @@ def main() -> None:
         with busy(BUSY if setting.startswith("busy") else 0):
             result = run_tests(SETTINGS[setting], arguments, options.limit)
         run = {"setting": setting, "revision": revision, "arguments": arguments} | result
-        runs.append(run | {"processor": environment()["processor"], "cores": os.cpu_count()})
+        runs.append(run | {"processor": processor_name(), "cores": os.cpu_count()})
         partial = options.results.with_suffix(".part")
         partial.write_text(json.dumps(runs, indent=1) + "\n")
         partial.replace(options.results)

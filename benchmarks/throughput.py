@@ -50,7 +50,7 @@ from throughput_front_end import front_end
 from throughput_frozen import frozen_cache
 from throughput_training import crnn_training, kept_memory, length_groups
 
-from ser_hf.utils.environment import environment
+from ser_hf.experiment.sections import environment_section
 from ser_hf.utils.errors import UserError
 
 RESULTS = Path(__file__).parent / "results" / "throughput.json"
@@ -102,7 +102,7 @@ def main() -> None:
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "command": f"python benchmarks/throughput.py --part {name}{' --quick' * options.quick}",
             "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
-            "environment": environment(),
+            "environment": environment_section().to_dict(),
         }
         write(path, results)
         print(table({name: results["parts"][name]}), flush=True)

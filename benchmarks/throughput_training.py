@@ -34,7 +34,6 @@ from ser_hf.evaluation.metrics import compute_metrics
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
 from ser_hf.training.arguments import (
-    argument_options,
     data_workers,
     set_precision,
     training_arguments,
@@ -42,6 +41,7 @@ from ser_hf.training.arguments import (
 from ser_hf.training.clips import clip_table
 from ser_hf.training.collator import Collator
 from ser_hf.training.freezing import Freezing, freeze
+from ser_hf.training.settings import TrainingSettings
 from ser_hf.training.trainer import EmotionTrainer
 from ser_hf.utils.environment import freed_memory_kept
 
@@ -311,7 +311,7 @@ def our_trainer(
     precision: str = "auto",
     **settings: Any,
 ) -> EmotionTrainer:
-    defaults = {name: default for name, (_, default) in argument_options().items()}
+    defaults = TrainingSettings().arguments
     # as the example
     values = defaults | COMMON | EVALUATION | {"train_sampling_strategy": "random"} | settings
     folder = Path(tempfile.mkdtemp(dir=scratch))

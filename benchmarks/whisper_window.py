@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ser_hf.experiment.sections import environment_section
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
-from ser_hf.utils.environment import environment
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.testing import write_checkpoint
@@ -52,7 +52,9 @@ def main() -> None:
         print(f"{window:>3} s  {1000 * median:7.1f} ms  ({1000 * low:.1f} to {1000 * high:.1f})")
     result = {"shape": SHAPE, "clip_seconds": SECONDS, "repeats": REPEATS, "seconds_per_clip": rows}
     path = Path(__file__).parent / "results" / "whisper_window.json"
-    path.write_text(json.dumps(result | {"environment": environment()}, indent=1) + "\n")
+    path.write_text(
+        json.dumps(result | {"environment": environment_section().to_dict()}, indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The structure of the package: layers, length of modules, parameters, and libraries it uses."""
 
 import ast
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,11 @@ LIBRARIES = {
 TREES = {
     path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))
 }
+
+
+SCRIPTS = sorted(
+    path for folder in ("benchmarks", "examples") for path in (PACKAGE.parent / folder).glob("*.py")
+)
 
 
 def layer_of(package: str) -> int:
@@ -92,6 +98,23 @@ def test_a_library_is_used_by_the_modules_that_need_it(library):
     for module in LIBRARIES[library]:
         imported = {name[0] for name in imported_names(PACKAGE / module)}
         assert library in imported, f"ser_hf/{module} does not use {library}"
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_imports_names_that_exist(path):
+    missing = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.ImportFrom) or node.module.partition(".")[0] != PACKAGE.name:
+            continue
+        module = importlib.import_module(node.module)
+        for alias in node.names:
+            # A module of a package becomes its attribute when it is imported.
+            in_package = hasattr(module, "__path__") and importlib.util.find_spec(
+                f"{node.module}.{alias.name}"
+            )
+            if not in_package and not hasattr(module, alias.name):
+                missing.append(f"{node.module}.{alias.name}")
+    assert missing == []
 
 
 def test_few_functions_have_many_parameters():
