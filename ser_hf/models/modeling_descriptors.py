@@ -137,6 +137,16 @@ class FrameDescriptors(DerivedBuffers):
     Pitch is the first high peak of a normalized autocorrelation (McLeod and Wyvill 2005, "A smarter
     way to find pitch", ICMC). A frame is voiced if that peak reaches `VOICED_FROM`, and its level
     the share `LOUD_FROM` of the loudest frame's.
+
+    They are tensor code and not calls of librosa, because they are a part of the network: they are
+    published with its weights, exported to ONNX, and independent of a batch's padding. Measured on
+    clips of 3 s at 16 kHz in batches of 16, in time of one core for each clip:
+
+    - The first seven descriptors take 1.9 ms, five of them by librosa 8.8 ms.
+    - Pitch takes 8 ms, `librosa.pyin` 274 ms, `librosa.yin` 5 ms (without voicing), and
+      `torchaudio.functional.detect_pitch_frequency` 14 ms. On synthetic voices of known pitch the
+      errors of ours and of pyin are both 16 cents in the median. In frames voiced in both, they
+      differ by 2.7 cents in the median, and by more than 50 cents in 2 %.
     """
 
     def __init__(self, config: CNN1dDescriptorsConfig, min_frames: int = 1):

@@ -56,6 +56,28 @@ def test_the_mu_law_codec_is_as_near_to_the_clip_as_the_curve_of_torchaudio(voic
     assert 10 * np.log10(errors[0] / errors[1]) == pytest.approx(0, abs=1)
 
 
+def test_few_code_words_of_the_mu_law_curve_are_those_of_the_codec(voice):
+    """G.711 has straight lines where torchaudio has a curve; so torchaudio cannot replace it."""
+    samples = (voice / np.abs(voice).max()).astype(np.float32)
+    coded = transforms._coded(samples, "mu_law")
+    curve = torchaudio.functional.mu_law_encoding(torch.tensor(samples) / 2, 256)
+    rounded = 2 * torchaudio.functional.mu_law_decoding(curve, 256).numpy()
+    step_of_16_bits = 1 / transforms._CODEC_PEAK
+    assert np.mean(np.abs(coded - rounded) < step_of_16_bits / 2) < 0.2
+
+
+def test_the_band_of_a_telephone_is_that_of_torchaudio_except_at_the_ends(voice):
+    ours = sosfiltfilt(transforms._telephone_band(), voice)
+    numerator, denominator = butter(4, (300, 3400), "bandpass", fs=transforms.TELEPHONE_RATE)
+    theirs = torchaudio.functional.filtfilt(
+        torch.tensor(voice).double(),
+        torch.tensor(denominator),
+        torch.tensor(numerator),
+        clamp=False,
+    )
+    np.testing.assert_allclose(ours[400:-400], theirs.numpy()[400:-400], rtol=0, atol=1e-6)
+
+
 @settings(max_examples=10)
 @given(decibels=st.floats(-60, 60))
 def test_gain_is_in_decibels(voice, decibels):
@@ -168,6 +190,15 @@ def test_reverberation_keeps_the_place_of_the_direct_path_and_the_level(voice):
     assert wet.dtype == np.float32
     np.testing.assert_allclose(wet, expected, atol=1e-5)
     assert transforms.reverberate(voice, np.zeros(500, dtype=np.float32)) is voice
+
+
+def test_convolution_is_that_of_torchaudio(voice, rng):
+    response = transforms.generated_response(0.4, 5, RATE, rng)
+    wet = transforms.reverberate(voice, response)
+    theirs = torchaudio.functional.fftconvolve(torch.tensor(voice), torch.tensor(response)).numpy()
+    theirs = theirs[: len(voice)]
+    theirs *= np.sqrt(transforms.mean_power(voice) / transforms.mean_power(theirs))
+    np.testing.assert_allclose(wet, theirs, rtol=0, atol=1e-6)
 
 
 # Speed and pitch

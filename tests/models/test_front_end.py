@@ -12,6 +12,7 @@ from signals import mask_of, noise, ragged
 from support.close import assert_near
 from torch import nn
 
+from ser_hf.corpora.synthesis import utterance
 from ser_hf.models import CRNNConfig, CRNNForAudioClassification
 from ser_hf.models.configuration import AcousticConfig
 from ser_hf.models.feature_augmentation import mix_style, spec_augment, stretch_time, warp_bands
@@ -86,6 +87,20 @@ def test_mfcc_equals_librosa(settings, center):
     )
     np.testing.assert_allclose(ours[0].T.numpy(), theirs, rtol=0, atol=2e-2)
     assert np.abs(theirs).max() > 100
+
+
+@pytest.mark.parametrize(("speaker", "emotion"), [(0, "fear"), (1, "sad")])
+@EACH
+def test_decibels_and_mfcc_of_a_voice_equal_librosa(settings, speaker, emotion):
+    waveform = torch.tensor(utterance(speaker, emotion, 0, 0, settings[0]))[None]
+    lengths = torch.tensor([waveform.shape[1]])
+    config = _settings(settings, center=True, compression="db")
+    decibels = librosa.power_to_db(_mel(waveform, settings, True))
+    ours, _ = LogMel(config)(waveform, lengths)
+    np.testing.assert_allclose(ours[0].T.numpy(), decibels, rtol=0, atol=5e-3)
+    cepstra, _ = Mfcc(config)(waveform, lengths)
+    theirs = librosa.feature.mfcc(S=decibels, n_mfcc=40)
+    np.testing.assert_allclose(cepstra[0].T.numpy(), theirs, rtol=0, atol=2e-2)
 
 
 @EACH

@@ -8,6 +8,7 @@ import torch
 from support.close import assert_near
 from support.testing import tiny_config
 
+from ser_hf.audio.decode import decode
 from ser_hf.corpora.synthesis import utterance
 from ser_hf.models import CNN1dDescriptorsConfig, CNN1dDescriptorsForAudioClassification
 from ser_hf.models.front_end import FrontEnd
@@ -83,11 +84,15 @@ def _cents(pitch, f0):
 @pytest.mark.parametrize("center", [False, True])
 @pytest.mark.parametrize(("rate", "n_fft", "win_length", "hop_length"), SETTINGS)
 def test_equals_librosa(rate, n_fft, win_length, hop_length, center):
+    _compare_to_librosa(_signals(rate), (rate, n_fft, win_length, hop_length), center)
+
+
+def _compare_to_librosa(signals, settings, center):
+    """Compare the first seven descriptors of {name: samples} to librosa's."""
     librosa = pytest.importorskip("librosa")
-    descriptors = _descriptors(
-        rate, n_fft, win_length, hop_length, center=center, names=DESCRIPTORS[:7]
-    )
-    for kind, samples in _signals(rate).items():
+    rate, n_fft, win_length, hop_length = settings
+    descriptors = _descriptors(*settings, center=center, names=DESCRIPTORS[:7])
+    for kind, samples in signals.items():
         time = {"y": samples, "frame_length": n_fft, "hop_length": hop_length, "center": center}
         spectral = {
             "y": samples,
@@ -113,9 +118,9 @@ def test_equals_librosa(rate, n_fft, win_length, hop_length, center):
             ),
         ]
         ours = _describe(descriptors, samples)
-        for name, own, (expected, tolerance) in zip(DESCRIPTORS, ours.T, theirs, strict=False):
+        for name, values, (expected, tolerance) in zip(DESCRIPTORS, ours.T, theirs, strict=False):
             np.testing.assert_allclose(
-                own, expected, rtol=0, atol=tolerance, err_msg=f"{name} of {kind}"
+                values, expected, rtol=0, atol=tolerance, err_msg=f"{name} of {kind}"
             )
         assert np.mean(ours[:, 6] == theirs[6][0].astype(np.float32)) > 0.98, f"roll-off of {kind}"
 
@@ -163,21 +168,64 @@ def test_pitch_of_known_tones(rate, n_fft, noise_db, middle, worst):
     )
 
 
-def test_the_pitch_of_a_voice_agrees_with_pyin_of_librosa():
+def _compare_to_pyin(clips):
+    """The errors in cents of the frames that are voiced in both, and the agreement in voicing.
+
+    At 16 kHz; the frames are those of librosa without centering.
+    """
     librosa = pytest.importorskip("librosa")
-    rate = 16000
-    descriptors = _descriptors(rate, 1024, 1024, 256, names=["pitch"])
-    samples = utterance(1, "angry", 0, 0, rate)
-    pitch = _describe(descriptors, samples)[:, 0]
-    f0, voiced, _ = librosa.pyin(
-        samples, fmin=60.0, fmax=500.0, sr=rate, frame_length=1024, hop_length=256, center=False
-    )
-    frames = min(len(pitch), len(f0))
-    both = voiced[:frames] & (pitch[:frames] > 0)
-    assert both.sum() > 20
-    errors = np.abs(_cents(pitch[:frames][both], f0[:frames][both]))
-    assert np.median(errors) < 20
-    assert np.mean(errors < 100) > 0.9
+    descriptors = _descriptors(16000, 1024, 1024, 256, names=["pitch"])
+    errors = []
+    agreements = []
+    for samples in clips:
+        pitch = _describe(descriptors, samples)[:, 0]
+        pyin, voiced, _ = librosa.pyin(
+            samples,
+            fmin=60.0,
+            fmax=500.0,
+            sr=16000,
+            frame_length=1024,
+            hop_length=256,
+            center=False,
+        )
+        frames = min(len(pitch), len(pyin))
+        pitch = pitch[:frames]
+        voiced = voiced[:frames]
+        voiced_in_both = voiced & (pitch > 0)
+        assert voiced_in_both.sum() > 15
+        errors.append(np.abs(_cents(pitch[voiced_in_both], pyin[:frames][voiced_in_both])))
+        agreements.append((pitch > 0) == voiced)
+    return np.concatenate(errors), np.concatenate(agreements)
+
+
+def test_the_pitch_of_voices_agrees_with_pyin_of_librosa():
+    voices = [(0, "sad"), (1, "angry"), (2, "fear"), (3, "neutral")]
+    clips = [utterance(speaker, emotion, 0, 0) for speaker, emotion in voices]
+    errors, agreements = _compare_to_pyin(clips)
+    assert np.median(errors) < 5
+    assert np.mean(errors < 50) > 0.95
+    assert agreements.mean() > 0.85
+
+
+@pytest.fixture
+def real_clips(real_corpora):
+    """{name: samples} of clips of EMO-DB, at 16 kHz."""
+    paths = sorted(real_corpora("EMO-DB").glob("wav/*.flac"))[::60]
+    return {path.name: decode(str(path), sampling_rate=16000).samples for path in paths}
+
+
+@pytest.mark.slow
+def test_descriptors_of_real_speech_equal_librosa(real_clips):
+    assert len(real_clips) >= 5
+    _compare_to_librosa(real_clips, (16000, 1024, 1024, 256), center=True)
+
+
+@pytest.mark.slow
+def test_the_pitch_of_real_speech_agrees_with_pyin_of_librosa(real_clips):
+    errors, agreements = _compare_to_pyin(real_clips.values())
+    assert np.median(errors) < 10
+    assert np.mean(errors < 50) > 0.9
+    assert agreements.mean() > 0.8
 
 
 def test_noise_is_unvoiced_and_a_voice_is_voiced():
