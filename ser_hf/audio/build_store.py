@@ -25,6 +25,7 @@ from ..utils.cache import UNREADABLE, built_once, cache_root, key_of
 from ..utils.errors import UserError
 from ..utils.order import in_order
 from .decode import AudioError, decode, read_header
+from .embedded import named_by_row
 from .store import WaveformStore
 from .store_files import (
     INDEX,
@@ -291,7 +292,11 @@ def prepare(
     # If clips are embedded as bytes, the column is read lazily, because it may not fit in memory.
     only_paths = all(chunk.field("bytes").null_count == len(chunk) for chunk in chunks)
     sources = column[:] if only_paths else column
-    store = open_store(sources, sampling_rate, cache_dir, preparation=preparation)
+    try:
+        store = open_store(sources, sampling_rate, cache_dir, preparation=preparation)
+    except AudioError as error:
+        paths = [path for chunk in chunks for path in chunk.field("path").to_pylist()]
+        raise named_by_row(error, paths, dataset["id"]) from None
     _log_changes(dataset["id"], store, preparation)
 
     columns = dataset.column_names

@@ -22,32 +22,24 @@ Embedded audio is written to the cache once (SER_HF_CACHE, else ~/.cache/ser_hf)
 """
 
 import dataclasses
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import pyarrow.compute as pc
-from datasets import Audio, ClassLabel, Dataset, Value, load_dataset
+from datasets import ClassLabel, Dataset, Value
 from pydantic import Field, model_validator
 
-from ..utils.cache import built_once, cache_root, key_of
 from ..utils.errors import UserError, one_line
 from .columns import extra_columns, with_splits
+from .hub_audio import AudioColumn, unpack
+from .hub_files import load_splits
 from .rows import NO_LABEL, STANDARD_COLUMNS, Row, RowParser, TableSettings
 from .schema import Clip, Listing
 from .settings import refuse
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ONE_SOURCE = "give an id on the Hub, or a folder or parquet file in corpus.root"
-_SUFFIX_OF_SIGNATURE = {
-    b"RIFF": ".wav",
-    b"RF64": ".wav",
-    b"fLaC": ".flac",
-    b"OggS": ".ogg",
-    b"FORM": ".aiff",
-}
 
 
 class HubSettings(TableSettings):
@@ -116,11 +108,6 @@ def _with_files(
 
     clips_with_files = []
     for clip in clips:
-        if clip.path not in files:
-            raise UserError(
-                f"{cache_root() / 'unpacked'}: the audio of {clip.path} is missing; "
-                "delete this folder"
-            )
         clips_with_files.append(dataclasses.replace(clip, path=str(files[clip.path])))
     return clips_with_files
 
@@ -131,10 +118,8 @@ def _load(settings: HubSettings) -> dict[str, Dataset]:
     try:
         if settings.root is None:
             _require_commit(settings)
-            return dict(load_dataset(name, settings.config, revision=settings.revision))
-        if Path(settings.root).is_file():
-            return dict(load_dataset("parquet", data_files=settings.root))
-        return dict(load_dataset(str(Path(settings.root).absolute()), settings.config))
+            return load_splits(name, settings.config, settings.revision)
+        return load_splits(name, settings.config)
     except UserError:
         raise
     except Exception as error:
@@ -169,14 +154,14 @@ class _Entry:
         number: the position of the row in the split.
         cells: column -> value, for the plain columns.
         file_name: the original file name of the audio.
-        bytes: the size of the embedded audio; None without audio.
+        problem: why the audio cannot be used, with the remedy; None if it can.
     """
 
     split: str
     number: int
     cells: Mapping[str, Any]
     file_name: str | None
-    bytes: int | None
+    problem: str | None
 
 
 def _rows(
@@ -197,9 +182,6 @@ def _rows(
     parsed = []
     names = _clip_names(entries)
     for entry, name, kept in zip(entries, names, with_splits(splits, extra), strict=True):
-        missing = None
-        if not entry.bytes:
-            missing = "no embedded audio; correct the table, or set corpus.on_unknown: skip"
         row = Row(
             where=f"split {entry.split}, row {entry.number}",
             path=Path(entry.split, str(entry.number)),
@@ -209,7 +191,7 @@ def _rows(
             speaker=entry.cells.get(settings.speaker),
             cells=entry.cells,
             extra=kept,
-            missing=missing,
+            missing=entry.problem,
         )
         parsed.append(row)
     return parsed
@@ -234,16 +216,16 @@ def _entries(split: str, rows: Dataset, settings: HubSettings) -> list[_Entry]:
         if isinstance(feature, ClassLabel):
             names_of_classes[column] = feature.names
 
-    audio = _audio(rows, settings.audio).data.column(settings.audio)
-    sizes = pc.binary_length(pc.struct_field(audio, "bytes")).to_pylist()
-    file_names = pc.struct_field(audio, "path").to_pylist()
+    audio = AudioColumn.of(rows, settings.audio)
+    problems = audio.problems()
+    file_names = audio.names()
     entries = []
     try:
         for number, row in enumerate(rows.select_columns(plain_columns)):
             cells = {
                 name: _class_name(value, names_of_classes.get(name)) for name, value in row.items()
             }
-            entries.append(_Entry(split, number, cells, file_names[number], sizes[number]))
+            entries.append(_Entry(split, number, cells, file_names[number], problems[number]))
     except (OverflowError, ValueError) as error:  # a date that Python does not have
         raise UserError(f"corpus.columns: a row of {split} cannot be read: {error}") from None
     return entries
@@ -268,47 +250,3 @@ def _class_name(value: Any, names: Sequence[str] | None) -> Any:
     if names is None or not isinstance(value, int):
         return value
     return names[value] if 0 <= value < len(names) else None
-
-
-def _audio(rows: Dataset, column: str) -> Dataset:
-    """Select the column of audio, each cell as a dict of bytes and path."""
-    try:
-        return rows.select_columns([column]).cast_column(column, Audio(decode=False))
-    except (TypeError, ValueError, NotImplementedError):
-        raise UserError(
-            f"corpus.audio: the column {column!r} holds {rows.features[column]}, not audio"
-        ) from None
-
-
-def unpack(rows: Dataset, column: str, title: str) -> dict[int, Path]:
-    """Write the embedded audio of a split to files in the cache, unless they exist.
-
-    The name of the folder contains `title`, so that a message about a file shows its origin.
-
-    Returns:
-        Position of each row with audio -> its file, such as ``row_0000007.wav``.
-    """
-    key = key_of([rows._fingerprint, column])
-    readable_title = re.sub(r"[^A-Za-z0-9_.-]", "_", title)[:80]
-    folder = cache_root() / "unpacked" / f"{readable_title}-{key}"
-    content = _audio(rows, column)
-    with built_once(folder) as fresh:
-        if fresh is not None:
-            for number, row in enumerate(content):
-                cell = row[column]
-                if cell and cell["bytes"]:
-                    name = f"row_{number:07d}{_suffix(cell['path'], cell['bytes'])}"
-                    (fresh / name).write_bytes(cell["bytes"])
-    return {int(path.stem.removeprefix("row_")): path for path in folder.iterdir()}
-
-
-def _suffix(name: str | None, content: bytes) -> str:
-    """The suffix that fits the first bytes of the audio, otherwise the suffix of the original name.
-
-    Without both it is ``.mp3``, because MP3 has no reliable signature.
-    """
-    for signature, suffix in _SUFFIX_OF_SIGNATURE.items():
-        if content.startswith(signature):
-            return suffix
-    suffix_of_name = os.path.splitext(name or "")[1].lower()
-    return suffix_of_name if re.fullmatch(r"\.[a-z0-9]{1,8}", suffix_of_name) else ".mp3"
