@@ -64,7 +64,7 @@ def inspect(
 ) -> None:
     """Inspect a corpus before training: write a page with findings.
 
-    The exit code is 1 if there is an error that training would stop at.
+    The exit code is 2, as that of training, if there is an error that training would stop at.
 
     Example: ser-hf inspect ravdess data/RAVDESS song=true --output inspect-song
     """
@@ -75,9 +75,9 @@ def inspect(
     section = corpus_recipe(corpus, root, words).corpus
     folder = Path(output or f"inspect-{corpus}")
     check_folder(folder)
-    inspection = inspect_corpus(section.name, root, **section.options)
+    inspection = inspect_corpus(section.name, root, **section.changed_keys)
     page = write_inspection(inspection, folder)
     facts = inspection.to_dict()
     print(as_json(facts) if json else f"{inspection_summary(facts)}\n  page: {page}")
     if facts["verdict"]["level"] == "error":
-        raise Exit(1)
+        raise Exit(2)

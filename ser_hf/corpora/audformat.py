@@ -28,6 +28,7 @@ from pydantic import Field, model_validator
 from ..utils.bounds import require_bounded_table
 from ..utils.cells import text
 from ..utils.errors import UserError, one_line
+from ..utils.find_file import FileFinder
 from ..utils.yaml import check_bounds, read_text
 from .columns import split_name
 from .rows import NO_LABEL, STANDARD_COLUMNS, Row, RowParser, TableSettings, absent
@@ -106,6 +107,7 @@ def parse(settings: AudformatSettings) -> Listing:
     parser = RowParser(settings.corpus_name, settings)
     content = _read(root, parser, settings)
     first_scheme = settings.schemes[0]
+    finder = FileFinder()
     rows = []
     values_of_rows = content.frame.to_dict("records")
     for entry, values in zip(content.frame.index, values_of_rows, strict=True):
@@ -116,7 +118,7 @@ def parse(settings: AudformatSettings) -> Listing:
                 f"{where}: segments are not supported; cut them into files for corpus.name: csv"
             )
         cells = {name: None if pd.isna(value) else value for name, value in values.items()}
-        rows.append(_row(where, root / file, file, cells, content, parser))
+        rows.append(_row(where, finder.find(root / file), file, cells, content, parser))
     return parser.listing(rows)
 
 

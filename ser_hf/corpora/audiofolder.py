@@ -3,10 +3,11 @@
     data/train/angry/anna_01.wav           data/metadata.csv
     data/test/sad/ben_07.wav               data/calls/0001.wav
 
-Without metadata the label of a file is the name of its parent folder. Any folder that is not hidden
+Without metadata the label of a file is the name of its parent folder; folders that name a split are
+passed over, as in 0001/Angry/train/0001_000351.wav. Any folder that is not hidden
 may contain a table of metadata, `metadata.csv` or `metadata.jsonl`. Its column `file_name` contains
 paths of audio files relative to the folder of the table. It may also have a column for the label
-(`corpus.label`; without this column the parent folder is the label), a column for the speaker
+(`corpus.label`; without this column the label is read from the folders), a column for the speaker
 (`corpus.speaker`) and the other columns that every table may have (`ser_hf.corpora.tables`). If
 there is any metadata, files that it does not list are left out with a warning.
 
@@ -19,6 +20,7 @@ never guessed.
 """
 
 import dataclasses
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,12 +29,17 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field
 
 from ..utils.errors import UserError
-from ..utils.files import folders_below, parse_json, read_table
+from ..utils.files import folders_below, parse_json
+from ..utils.find_file import FileFinder
+from ..utils.segments import refuse_segments
+from ..utils.tables import read_table
 from ..utils.yaml import read_text
 from .columns import extra_columns, split_name, with_splits
 from .files import audio_files, other_recordings
 from .rows import NO_LABEL, STANDARD_COLUMNS, Row, RowParser, TableSettings, absent, relative
 from .schema import Listing
+
+logger = logging.getLogger(__name__)
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _FILE = "file_name"
@@ -61,7 +68,10 @@ def parse(settings: AudiofolderSettings) -> Listing:
     folder = settings.root and os.path.normpath(settings.root)
     files = audio_files(folder, settings.corpus_name)
     root = Path(folder)
-    entries = list(_metadata(root, settings.label))
+    parser = RowParser(settings.corpus_name, settings)
+    finder = FileFinder()
+    metadata = _metadata(root, parser, finder)
+    entries = metadata.entries
     listed_files = {entry.path for entry in entries}
     if entries:
         unlisted_files = [path for path in files if path not in listed_files]
@@ -69,8 +79,7 @@ def parse(settings: AudiofolderSettings) -> Listing:
         entries = [_Entry(path, str(path), {}) for path in files]
         unlisted_files = []
 
-    parser = RowParser(settings.corpus_name, settings)
-    listing = parser.listing(_rows(entries, root, parser, settings))
+    listing = parser.listing(_rows(entries, root, parser, finder), metadata.notes)
     skipped = list(listing.skipped)
     for path in unlisted_files:
         skipped.append((str(path), "not in any metadata"))
@@ -81,19 +90,32 @@ def parse(settings: AudiofolderSettings) -> Listing:
     return dataclasses.replace(listing, skipped=skipped)
 
 
+def _used_columns(parser: RowParser) -> list[str | None]:
+    """The columns of metadata that have a meaning."""
+    settings = parser.settings
+    standard_columns = [parser.column(name) for name in STANDARD_COLUMNS]
+    return [settings.label, settings.speaker, _FILE, *standard_columns]
+
+
 def _rows(
-    entries: Sequence[_Entry], root: Path, parser: RowParser, settings: AudiofolderSettings
+    entries: Sequence[_Entry], root: Path, parser: RowParser, finder: FileFinder
 ) -> list[Row]:
     """Make the row of each entry, with its label, split and further columns."""
-    used = {settings.label, settings.speaker, _FILE, *map(parser.column, STANDARD_COLUMNS)}
-    extra = extra_columns([entry.cells for entry in entries], used)
+    settings = parser.settings
+    extra = extra_columns([entry.cells for entry in entries], _used_columns(parser))
     splits = [_split_of_folders(entry.path, root) for entry in entries]
     rows = []
     for entry, kept in zip(entries, with_splits(splits, extra), strict=True):
         path = relative(entry.path, root)
         label = NO_LABEL
-        if settings.label:
-            label = entry.cells.get(settings.label, entry.path.parent.name)
+        is_folder = settings.label is not None and settings.label not in entry.cells
+        hint = None
+        if is_folder:
+            folders = [name for name in path.split("/")[:-1] if split_name(name) is None]
+            label = folders[-1] if folders else None
+            hint = _folder_hint(folders, parser)
+        elif settings.label is not None:
+            label = entry.cells[settings.label]
         row = Row(
             where=entry.where,
             path=entry.path,
@@ -103,10 +125,25 @@ def _rows(
             speaker=entry.cells.get(settings.speaker),
             cells=entry.cells,
             extra=kept,
-            missing=absent(entry.path),
+            missing=absent(entry.path, finder),
+            label_of_folder=is_folder,
+            label_hint=hint,
         )
         rows.append(row)
     return rows
+
+
+def _folder_hint(folders: Sequence[str], parser: RowParser) -> str | None:
+    """A remedy if not the folder of a file, but one above it is an emotion."""
+    if not folders or parser.emotion(folders[-1]) is not None:
+        return None
+    for folder in reversed(folders[:-1]):
+        if parser.emotion(folder) is not None:
+            return (
+                f"the folder {folder!r} above it is; put the folders of labels below the others, "
+                "or list the files with their labels in metadata.csv"
+            )
+    return None
 
 
 def _split_of_folders(path: Path, root: Path) -> str | None:
@@ -118,20 +155,38 @@ def _split_of_folders(path: Path, root: Path) -> str | None:
     return None
 
 
-def _metadata(root: Path, label: str | None) -> Iterator[_Entry]:
-    """Read the rows of all metadata tables below `root`; `label` is the column of the labels."""
+@dataclasses.dataclass(frozen=True)
+class _Metadata:
+    """The rows of all metadata tables below a folder, and sentences about the tables."""
+
+    entries: list[_Entry]
+    notes: list[str]
+
+
+def _metadata(root: Path, parser: RowParser, finder: FileFinder) -> _Metadata:
+    """Read the rows of all metadata tables below `root`."""
+    entries: list[_Entry] = []
+    notes: list[str] = []
     for table in _metadata_files(root):
         columns: Sequence[str] = ()
         if table.suffix == ".parquet":
             raise UserError(f"{table}: Parquet is not read here; save it as metadata.csv")
         if table.suffix == ".jsonl":
             lines = list(read_json_lines(table))
+            columns = list(dict.fromkeys(name for _, cells in lines for name in cells))
+            has_label_column = False  # an object without the label has the label of its folder
         else:
-            columns, lines = read_table(table, read_text(table))
+            content = read_table(table).named(_used_columns(parser))
+            columns = content.columns
+            lines = content.rows
+            notes += content.notes
+            logger.info("%s: %s", table, content.account)
+            has_label_column = parser.settings.label in columns
         if not lines:
             raise UserError(f"{table}: no row; fill it in, or remove it to use folders as labels")
+        refuse_segments(table, set(columns).difference(_used_columns(parser)), lines)
         # A row with an empty label has no label: the name of the folder does not replace it.
-        empty_label = {label: None} if label in columns else {}
+        empty_label = {parser.settings.label: None} if has_label_column else {}
         for line, cells in lines:
             where = f"{table}, line {line}"
             name = cells.get(_FILE)
@@ -140,7 +195,9 @@ def _metadata(root: Path, label: str | None) -> Iterator[_Entry]:
                     f"{where}: no {_FILE}; "
                     "it is the path of the audio, relative to the table's folder"
                 )
-            yield _Entry(Path(os.path.normpath(table.parent / name)), where, empty_label | cells)
+            path = finder.find(Path(os.path.normpath(table.parent / name)))
+            entries.append(_Entry(path, where, empty_label | cells))
+    return _Metadata(entries, notes)
 
 
 def _metadata_files(root: Path) -> list[Path]:

@@ -184,6 +184,7 @@ def parse(settings: MixtureSettings) -> Mixed:
     """Read the clips of all corpora of the mixture."""
     clips = []
     skipped = []
+    notes: list[str] = []
     members: dict[str, Member] = {}
     for position, item in enumerate(settings.corpora):
         member = _read_member(f"corpus.corpora[{position}]", item, settings)
@@ -197,9 +198,17 @@ def parse(settings: MixtureSettings) -> Mixed:
             )
         members[corpus] = member
         skipped += member.listing.skipped
+        notes += member.listing.notes
         for clip in member.listing.clips:
             clips.append(_clip_of_member(clip, corpus))
-    return Mixed("mixture", clips, skipped, members, settings.seed)
+    return Mixed(
+        corpus="mixture",
+        clips=clips,
+        skipped=skipped,
+        notes=notes,
+        members=members,
+        seed=settings.seed,
+    )
 
 
 def _read_member(key: str, item: MixtureItem, settings: MixtureSettings) -> Member:

@@ -6,6 +6,7 @@ clips of each label, and make the dataset.
 
 import dataclasses
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,12 +34,14 @@ class Corpus:
         sources: the number and the class of the clips of each label, or why they are left out.
         weights: name of a corpus of the mixture -> its weight; empty for another corpus.
         ranges: target -> the range of its ratings, [lowest, highest].
+        notes: sentences about the tables of the corpus and their speakers, for the report.
     """
 
     dataset: Dataset
     sources: list[LabelSource]
     weights: dict[str, float]
     ranges: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,11 +83,30 @@ def read_corpus(settings: CorpusSettings, sampling_rate: int = 16000) -> Corpus:
         UserError: for a wrong file, label, id or target, or if there is no clip.
     """
     listing = _list_clips(settings)
+    _warn_of_skipped(listing)
+    for note in listing.notes:
+        logger.warning("%s", note)
     selection = _exclude(listing, settings)
     classes = _classify(selection.clips, listing, settings)
+    _warn_of_idle_rules(classes.clips, listing, settings)
     sources = _count_sources(classes, selection, listing)
     logger.info("%s", sources_table(sources))
     return _make_corpus(classes, listing, sources, settings, sampling_rate)
+
+
+def refusal(settings: CorpusSettings) -> str | None:
+    """The message with which `read_corpus` refuses a corpus; None if it reads the corpus.
+
+    An inspection describes a corpus with it, so that it decides as training does.
+    """
+    try:
+        listing = _list_clips(settings)
+        selection = _exclude(listing, settings)
+        classes = _classify(selection.clips, listing, settings)
+        _make_corpus(classes, listing, [], settings, sampling_rate=16000)
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def _members(listing: Listing) -> Mapping[str, mixture.Member]:
@@ -95,15 +117,21 @@ def _members(listing: Listing) -> Mapping[str, mixture.Member]:
 def _list_clips(settings: CorpusSettings) -> Listing:
     """List all clips of the corpus, sorted by their ids; a UserError if two ids are equal."""
     listing = CORPORA[settings.name].parse(settings)
-    _warn_of_skipped(listing)
     if not listing.clips:
         raise UserError(
             f"corpus.root: {settings.root} holds no clip of {settings.name} "
-            f"({len(listing.skipped)} files skipped)"
+            f"({_reasons(listing.skipped)})"
         )
     clips = sorted(listing.clips, key=lambda clip: clip.id)
     require_unique_ids(clips)
     return dataclasses.replace(listing, clips=clips)
+
+
+def _reasons(skipped: Sequence[tuple[str, str]]) -> str:
+    """The number of skipped files or rows, and the most frequent reasons."""
+    reasons = Counter(reason for _, reason in skipped).most_common(3)
+    listed = "".join(f", {reason}: {count}" for reason, count in reasons)
+    return f"{len(skipped)} left out{listed}"
 
 
 def _warn_of_skipped(listing: Listing) -> None:
@@ -140,9 +168,6 @@ def _classify(clips: list[Clip], listing: Listing, settings: CorpusSettings) -> 
         rule_of_corpus={corpus: member.rule for corpus, member in members.items()},
         least=1 if settings.targets else 2,
     )
-    rule = Rule(settings.merge, settings.drop, custom=custom_labels(clips))
-    _warn_of_idle_rules(clips, [rule, *(member.rule for member in members.values())])
-
     left_out = {i: "dropped" for i, emotion in enumerate(treatment.emotions) if emotion is None}
     if settings.on_unknown == "skip":
         for target in settings.targets:
@@ -156,8 +181,11 @@ def _classify(clips: list[Clip], listing: Listing, settings: CorpusSettings) -> 
     return _Classes(clips, treatment, left_out)
 
 
-def _warn_of_idle_rules(clips: Sequence[Clip], rules: Sequence[Rule]) -> None:
+def _warn_of_idle_rules(clips: Sequence[Clip], listing: Listing, settings: CorpusSettings) -> None:
     """Warn of emotions in `merge` and `drop` that have no effect on any clip."""
+    rules = [Rule(settings.merge, settings.drop, custom=custom_labels(clips))]
+    for member in _members(listing).values():
+        rules.append(member.rule)
     present = set()
     for clip in clips:
         present.add(clip.emotion)
@@ -223,7 +251,7 @@ def _make_corpus(
     )
     weights = {corpus: member.item.weight for corpus, member in members.items()}
     ranges = {} if targets is None else targets.ranges
-    return Corpus(dataset, sources, weights, ranges)
+    return Corpus(dataset, sources, weights, ranges, notes=listing.notes)
 
 
 def _ranges_of_corpora(

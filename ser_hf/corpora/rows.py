@@ -1,31 +1,34 @@
 """Rows of tables, the settings of corpora that are tables, and the parser from rows to clips."""
 
 import dataclasses
-import difflib
+import functools
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from ..utils.cells import text
+from ..utils.cells import means_missing, text
 from ..utils.errors import UserError
+from ..utils.find_file import FileFinder
+from ..utils.names import compared, composed, shown
 from ..utils.recordings import is_lfs_pointer
 from .columns import integer
 from .metadata import Metadata, excludes_commercial_use
-from .schema import EMOTIONS, SYNONYMS, UNNAMED, Clip, Listing
+from .row_labels import LabelReader, UnknownLabels
+from .schema import EMOTIONS, UNNAMED, Clip, Listing, SkipKind
 from .settings import CorpusSettings, refuse
+from .speakers import one_spelling_each
 
 # Columns with a defined meaning, besides audio, label and speaker.
 STANDARD_COLUMNS = ("id", "sex", "age", "language", "sentence", "intensity", "take")
 NO_LABEL = "other"  # the label of every row of a table that has only ratings
 SEXES = {"f": "female", "female": "female", "m": "male", "male": "male"}
 NoSpeaker = Literal["error", "skip", "one"]
-# Cells for an unknown speaker, in lower case: those of EmoBox, and the text that pandas writes for
-# an empty cell.
-_UNKNOWN_SPEAKER = {"", "unknown", "none", "nan", "null", "<na>", "-1"}
+_LONGEST_WORD = 40  # characters of a word in a message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Row:
         cells: column -> value, for all columns.
         extra: column -> value, for the further columns to keep.
         missing: why the audio is missing, with the remedy; None if the audio exists.
+        label_of_folder: whether the label is the name of a folder.
+        label_hint: a remedy for an unknown label of this row in place of the usual ones.
     """
 
     where: str
@@ -54,13 +59,22 @@ class Row:
     cells: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     missing: str | None = None
+    label_of_folder: bool = False
+    label_hint: str | None = None
 
 
 def _with_text_keys(value: Any) -> Any:
-    """Convert the keys of a mapping to text, because YAML reads the labels 0 and true otherwise."""
+    """Convert the keys of a mapping to text, because YAML reads the labels 0 and true otherwise.
+
+    The values, which are emotions or custom labels, get their composed form.
+    """
     if not isinstance(value, Mapping):
         return value
-    return {key if isinstance(key, str) else text(key): item for key, item in value.items()}
+    converted = {}
+    for key, item in value.items():
+        name = key if isinstance(key, str) else text(key)
+        converted[name] = composed(item) if isinstance(item, str) else item
+    return converted
 
 
 class DescribedSettings(CorpusSettings):
@@ -177,7 +191,10 @@ class TableSettings(DescribedSettings):
     @field_validator("custom_labels")
     @classmethod
     def _check_custom_labels(cls, labels: list[str] | None) -> list[str] | None:
+        labels = None if labels is None else [composed(label) for label in labels]
         for label in labels or ():
+            if sum(compared(label) == compared(other) for other in labels) > 1:
+                raise ValueError(f"{label!r} is there twice, in the same or another spelling")
             if not label.isidentifier() or label != label.lower() or label in EMOTIONS:
                 raise ValueError(
                     f"{label!r}: give words of lower-case letters, digits and _ that are no "
@@ -214,69 +231,68 @@ class RowParser:
             return name
         return (self.settings.columns or {}).get(name, name)
 
+    @functools.cached_property
+    def labels(self) -> LabelReader:
+        """The reader of the labels."""
+        return LabelReader(self.settings.label_map or {}, self.settings.valid_labels)
+
     def emotion(self, label: str | None) -> str | None:
         """The canonical emotion or custom label for a label of the table; None if it is unknown."""
-        label_map = self.settings.label_map or {}
-        if label in label_map:
-            return label_map[label]
-        lower = (label or "").lower()
-        return lower if lower in self.settings.valid_labels else SYNONYMS.get(lower)
+        return self.labels.emotion(label)
 
     def speaker(self, row: Row) -> str | None:
-        """The speaker of a row without the corpus's prefix; None to leave the row out.
+        """The speaker of a row as the table or the path has it, without the corpus's prefix.
 
-        With `no_speaker: one` all rows without a speaker get the speaker `UNNAMED`. Any speaker of
-        the corpus may be among them. A split that has them on one side, and other clips of the
-        corpus on the other side, therefore counts as speaker-dependent.
+        The result is None, an empty text or one of the words for a missing value
+        (`ser_hf.utils.cells.MISSING_WORDS`) if the speaker is unknown.
 
         Raises:
-            UserError: if the speaker is unknown and `no_speaker` is ``error``, or if the cell of
-                the speaker is a list or mapping.
+            UserError: if the cell of the speaker is a list or mapping.
         """
         if self.settings.speaker_pattern is not None:
-            speaker = self._speaker_in_path(row)
-            where = row.searched_path or "audio without a file name"
-            cause = f"corpus.speaker_pattern finds no speaker in {where}"
-        else:
-            speaker = _speaker_in_cell(row)
-            cause = "no speaker is given, and a speaker-independent split needs one"
-        if speaker is not None:
-            return speaker
-        if self.settings.no_speaker == "error":
+            return self._speaker_in_path(row)
+        if isinstance(row.speaker, list | tuple | dict):
             raise UserError(
-                f"{row.where}: {cause}; name the column (corpus.speaker), give a "
-                "corpus.speaker_pattern that finds the speaker in the path, or set "
-                "corpus.no_speaker: skip, or one (all as one speaker)"
+                f"{row.where}: expected one speaker name (corpus.speaker), got {row.speaker}"
             )
-        return UNNAMED if self.settings.no_speaker == "one" else None
+        speaker = text(row.speaker)
+        # Tables that ser_hf has written already have the prefix.
+        return None if speaker is None else speaker.removeprefix(f"{self.corpus_name}:")
 
     def _speaker_in_path(self, row: Row) -> str | None:
         """The speaker that the speaker pattern finds in the path of a row; None without a match."""
-        match = re.search(self.settings.speaker_pattern, row.searched_path or "")
+        match = re.search(self.settings.speaker_pattern, composed(row.searched_path or ""))
         if match is None:
             return None
         speaker = match.groupdict().get("speaker")
         if not speaker:
             speaker = match.group(1) if match.re.groups else match.group()
-        return speaker if speaker and speaker != UNNAMED else None
+        return speaker
 
-    def clip(self, row: Row, emotion: str, speaker: str) -> Clip:
+    def clip(self, row: Row, emotion: str, speaker: str, words: Counter[str]) -> Clip:
         """Make the clip of a row.
 
         If `age` or `take` is not an integer, its text is kept in ``own_age`` or ``own_take``.
+
+        Args:
+            words: the words that are read as missing are counted here.
         """
-        cells = {name: row.cells.get(self.column(name)) for name in STANDARD_COLUMNS}
-        texts = {name: text(cell) for name, cell in cells.items()}
-        age = integer(cells["age"])
-        take = integer(cells["take"])
+        texts = {}
+        for name in STANDARD_COLUMNS:
+            column = self.column(name)
+            word = text(row.cells.get(column))
+            if word is not None and means_missing(word):
+                words[f"{column} {word[:_LONGEST_WORD]!r}"] += 1
+                word = None
+            texts[name] = word
+        age = integer(texts["age"])
+        take = integer(texts["take"])
         extra = {}
         if texts["age"] and age is None:
             extra["own_age"] = texts["age"]
         if texts["take"] and take is None:
             extra["own_take"] = texts["take"]
 
-        # Tables that ser_hf has written already have the prefix.
-        speaker = speaker.removeprefix(f"{self.corpus_name}:")
         clip_id = (texts["id"] or row.name).removeprefix(f"{self.corpus_name}/")
         return Clip(
             path=str(row.path),
@@ -293,61 +309,149 @@ class RowParser:
             extra=extra | dict(row.extra),
         )
 
-    def listing(self, rows: Sequence[Row]) -> Listing:
+    def listing(self, rows: Sequence[Row], notes: Sequence[str] = ()) -> Listing:
         """Convert the rows to clips, and list the rows that are left out with the reason.
+
+        Speakers whose names differ in their spelling only (`ser_hf.utils.names.compared`) are one
+        speaker, with the usual spelling; a note names the others. With `no_speaker: one` all rows
+        without a speaker get the speaker `UNNAMED`. Any speaker of the corpus may be among them. A
+        split that has them on one side, and other clips of the corpus on the other side, therefore
+        counts as speaker-dependent.
+
+        Args:
+            notes: sentences about the table.
 
         Raises:
             UserError: for a row with an unknown label, missing audio or an unknown speaker, unless
                 the settings skip such rows; the message names the row.
         """
+        read_rows = [self._read(row) for row in rows]
+        self._refuse(read_rows)
+        usual_speaker, speaker_notes = one_spelling_each(
+            [read.speaker for read in read_rows if read.problem is None]
+        )
+
         clips = []
         skipped = []
-        for row in rows:
-            row = dataclasses.replace(row, label=text(row.label))
-            emotion = self.emotion(row.label)
-            reason = self._reason_to_skip(row, emotion)
-            if reason is None:
-                speaker = self.speaker(row)
-                reason = "unknown speaker" if speaker is None else None
-            if reason is None:
-                clips.append(self.clip(row, emotion, speaker))
-            else:
-                skipped.append((row.where, reason))
-        return Listing(self.corpus_name, clips, skipped)
+        kind_of_reason = {}
+        words: Counter[str] = Counter()
+        for read in read_rows:
+            if read.is_left_out(self.settings.no_speaker):
+                skipped.append((read.row.where, read.reason))
+                kind_of_reason[read.reason] = read.problem
+                continue
+            speaker = UNNAMED
+            if read.problem is None:
+                speaker = usual_speaker.get(read.speaker, read.speaker)
+            clips.append(self.clip(read.row, read.emotion, speaker, words))
 
-    def _reason_to_skip(self, row: Row, emotion: str | None) -> str | None:
-        """The reason to leave a row out, or None to keep it.
+        for word, count in Counter(unknown_words(read_rows)).items():
+            words[f"speaker {word!r}"] += count
+        if words:
+            listed = ", ".join(f"{word} ({count})" for word, count in words.most_common())
+            speaker_notes.append(f"{self.corpus_name}: read as missing: {listed}.")
+        return Listing(self.corpus_name, clips, skipped, kind_of_reason, (*notes, *speaker_notes))
 
-        Raises:
-            UserError: if there is a reason and the settings do not skip such rows.
-        """
+    def _read(self, row: Row) -> "_ReadRow":
+        """Read the label and the speaker of a row, and find what is wrong with it."""
+        row = dataclasses.replace(row, label=text(row.label))
+        emotion = self.emotion(row.label)
         if emotion is None:
-            problem = _unknown_label(row.label)
-            reason = f"label {row.label!r} is not an emotion" if row.label else "no label"
-        elif row.missing:
-            problem = row.missing
-            reason = "no such file"
-        else:
-            return None
+            return _ReadRow(row, None, None, "unknown label")
+        if row.missing:
+            return _ReadRow(row, emotion, None, "absent")
+        speaker = self.speaker(row)
+        problem = "unknown speaker" if means_missing(speaker) else None
+        return _ReadRow(row, emotion, speaker, problem)
+
+    def _refuse(self, read_rows: Sequence["_ReadRow"]) -> None:
+        """Raise a UserError for the first row with a problem that the settings do not skip."""
+        refused = set()
         if self.settings.on_unknown == "error":
-            raise UserError(f"{row.where}: {problem}")
-        return reason
+            refused |= {"absent", "unknown label"}
+        if self.settings.no_speaker == "error":
+            refused.add("unknown speaker")
+        first = next((read for read in read_rows if read.problem in refused), None)
+        if first is None:
+            return
+        alike = [read for read in read_rows if read.problem == first.problem]
+        if first.problem == "unknown label":
+            labels = [read.row.label for read in alike if not means_missing(read.row.label)]
+            unknown = UnknownLabels.of(labels, first.row.label_of_folder)
+            message = unknown.message(first.row.label, first.row.label_hint)
+        elif first.problem == "absent":
+            count = f" ({len(alike):,} rows have no audio)" if len(alike) > 1 else ""
+            message = f"{first.row.missing}{count}"
+        else:
+            message = self._no_speaker(first.row, alike)
+        raise UserError(f"{first.row.where}: {message}")
 
+    def _no_speaker(self, row: Row, alike: Sequence["_ReadRow"]) -> str:
+        """The message for a row without a speaker, with the remedies.
 
-def _speaker_in_cell(row: Row) -> str | None:
-    """The speaker in the column of speakers; None if the cell is empty or means unknown."""
-    if isinstance(row.speaker, list | tuple | dict):
-        raise UserError(
-            f"{row.where}: expected one speaker name (corpus.speaker), got {row.speaker}"
+        Args:
+            alike: all rows without a speaker.
+        """
+        if self.settings.speaker_pattern is not None:
+            where = row.searched_path or "audio without a file name"
+            cause = f"corpus.speaker_pattern finds no speaker in {where}"
+        else:
+            words = ", ".join(map(repr, dict.fromkeys(unknown_words(alike))))
+            given = f" ({words} mean missing, {len(alike):,} rows)" if words else ""
+            cause = f"no speaker is given{given}, and a speaker-independent split needs one"
+        return (
+            f"{cause}; name the column (corpus.speaker), give a "
+            "corpus.speaker_pattern that finds the speaker in the path, or set "
+            "corpus.no_speaker: skip, or one (all as one speaker)"
         )
-    speaker = text(row.speaker)
-    return None if (speaker or "").lower() in _UNKNOWN_SPEAKER else speaker
 
 
-def absent(path: Path) -> str | None:
-    """Why the audio at a path is missing, for `Row.missing`; None if it exists."""
+@dataclasses.dataclass(frozen=True)
+class _ReadRow:
+    """A row with its emotion and its speaker, and what is wrong with it."""
+
+    row: Row
+    emotion: str | None
+    speaker: str | None
+    problem: SkipKind | None
+
+    def is_left_out(self, no_speaker: NoSpeaker) -> bool:
+        """Whether the row is no clip."""
+        if self.problem == "unknown speaker":
+            return no_speaker != "one"
+        return self.problem is not None
+
+    @property
+    def reason(self) -> str:
+        """The reason to leave the row out, for lists of such rows."""
+        if self.problem == "unknown label":
+            if means_missing(self.row.label):
+                return "no label"
+            return f"label {self.row.label!r} is not an emotion"
+        return "no such file" if self.problem == "absent" else "unknown speaker"
+
+
+def unknown_words(read_rows: Sequence[_ReadRow]) -> list[str]:
+    """The words in the cells of speakers that are read as missing, without empty cells."""
+    words = []
+    for read in read_rows:
+        if read.problem == "unknown speaker" and read.speaker:
+            words.append(read.speaker[:_LONGEST_WORD])
+    return words
+
+
+def absent(path: Path, finder: FileFinder | None = None) -> str | None:
+    """Why the audio at a path is missing, for `Row.missing`; None if it exists.
+
+    Args:
+        finder: finds a file in the folder that has the same name in another spelling.
+    """
     if not os.path.isfile(path):  # False also for a path that is too long, without an error
-        return f"no file {path}; correct the path, or set corpus.on_unknown: skip"
+        similar = None if finder is None else finder.similar(path)
+        remedy = "correct the path"
+        if similar is not None:
+            remedy = f"its folder has {shown(similar)}; write the name in the same way"
+        return f"no file {path}; {remedy}, or set corpus.on_unknown: skip"
     if is_lfs_pointer(path):
         return f"{path} is a Git LFS pointer, not audio; run `git lfs pull` in that clone"
     return None
@@ -356,16 +460,3 @@ def absent(path: Path) -> str | None:
 def relative(path: Path, folder: Path) -> str:
     """The path relative to `folder` if it is below this folder, with forward slashes."""
     return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
-
-
-def _unknown_label(label: str | None) -> str:
-    """The message for a label that is not an emotion, with the remedies."""
-    if not label:
-        return "no label; fill it in, or set corpus.on_unknown: skip"
-    label = label[:100]
-    nearest = difflib.get_close_matches(label.lower(), EMOTIONS, n=1, cutoff=0.0)[0]
-    return (
-        f"{label!r} is not a known emotion; map it with corpus.label_map, such as "
-        f"{{{label}: {nearest}}}, list it in corpus.custom_labels, "
-        "or set corpus.on_unknown: skip"
-    )

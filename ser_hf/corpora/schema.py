@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from datasets import Audio, ClassLabel, Dataset, Features, List, Value
 
@@ -55,6 +55,10 @@ SYNONYMS = {
 }
 
 
+# Why a row of a table is not a clip: its audio is missing, or its label or speaker is unknown.
+SkipKind = Literal["absent", "unknown label", "unknown speaker"]
+
+
 @dataclasses.dataclass(frozen=True)
 class Clip:
     """One recording, as its file name or its row in a table describes it.
@@ -96,11 +100,15 @@ class Listing:
         corpus: the name of the corpus.
         clips: the clips in a reproducible order.
         skipped: path and reason of each file or row that is not a clip.
+        kind_of_reason: reason -> its kind, for the reasons that have one.
+        notes: sentences about the table or its rows, for the log, the report and inspections.
     """
 
     corpus: str
     clips: list[Clip]
     skipped: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    kind_of_reason: Mapping[str, SkipKind] = dataclasses.field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 COLUMNS = {

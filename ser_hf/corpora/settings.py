@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ..utils.files import require_utf8
+from ..utils.names import composed
 from ..utils.settings import PathName, Settings
 
 OnUnknown = Literal["error", "skip"]
@@ -81,6 +82,16 @@ class CorpusSettings(Settings):
         False
     )
 
+    @field_validator("labels", "drop")
+    @classmethod
+    def _compose_labels(cls, labels: list[str] | None) -> list[str] | None:
+        return None if labels is None else [composed(label) for label in labels]
+
+    @field_validator("merge")
+    @classmethod
+    def _compose_merge(cls, merge: dict[str, str]) -> dict[str, str]:
+        return {composed(emotion): composed(target) for emotion, target in merge.items()}
+
     @field_validator("targets")
     @classmethod
     def _check_targets(cls, targets: list[str]) -> list[str]:
@@ -110,3 +121,13 @@ class CorpusSettings(Settings):
             for name in type(self).model_fields
             if name not in CorpusSettings.model_fields
         }
+
+    @property
+    def changed_keys(self) -> dict[str, Any]:
+        """The options, and the common keys that differ from their defaults, without the root."""
+        common = {}
+        for key, field in CorpusSettings.model_fields.items():
+            value = getattr(self, key)
+            if key not in ("name", "root", "download") and value != field.default:
+                common[key] = value
+        return common | self.options

@@ -3,19 +3,23 @@
     path,label,speaker,sex,session
     calls/0001.wav,anger,anna,female,monday
 
-`corpus.root` is the file. It is UTF-8 text with a header line; columns are separated by commas,
-semicolons or tabs. Three columns are required: the path of the audio, its label and its speaker.
-`corpus.path`, `corpus.label` and `corpus.speaker` name these columns. Instead of a column,
-`corpus.speaker_pattern` can find the speaker in the path. The columns sex, age, language, sentence,
-intensity and take are read by name. The column `id` is the name of the clip; without this column it
-is the path. Every other column is kept, as integers, numbers or text. A column with a reserved name
-such as `duration` is renamed to ``own_duration``.
+`corpus.root` is the file. It is UTF-8 text (or UTF-16 with a byte order mark) with a header line;
+columns are separated by commas, semicolons, tabs or vertical bars. Three columns are required: the
+path of the audio, its label and its speaker. `corpus.path`, `corpus.label` and `corpus.speaker`
+name these columns. Instead of a column, `corpus.speaker_pattern` can find the speaker in the path.
+The columns sex, age, language, sentence, intensity and take are read by name. The column `id` is
+the name of the clip; without this column it is the path. Every other column is kept, as integers,
+numbers or text. A column with a reserved name such as `duration` is renamed to ``own_duration``.
 
-A label is a canonical emotion, a synonym (`ser_hf.corpora.schema.SYNONYMS`; upper and lower case
-are equal), or a key of `corpus.label_map`. License and citation are options, which cards and
+A label is a canonical emotion, a synonym (`ser_hf.corpora.schema.SYNONYMS`), or a key of
+`corpus.label_map`. Names of columns, labels and speakers are compared without case, Unicode form
+and invisible characters (`ser_hf.utils.names`). Cells such as NA, ?, - and unknown are read as
+empty (`ser_hf.utils.cells.MISSING_WORDS`). Columns `start` and `end` are refused, because whole
+files are read. License and citation are options, which cards and
 reports quote.
 """
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,12 +28,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ..utils.errors import UserError
-from ..utils.files import read_table
-from ..utils.yaml import read_text
+from ..utils.find_file import FileFinder
+from ..utils.segments import refuse_segments
+from ..utils.tables import read_table
 from .columns import extra_columns
 from .rows import NO_LABEL, STANDARD_COLUMNS, Row, RowParser, TableSettings, absent, relative
 from .schema import Listing
 from .settings import AnyPath
+
+logger = logging.getLogger(__name__)
 
 
 class CsvSettings(TableSettings):
@@ -52,18 +59,21 @@ def parse(settings: CsvSettings) -> Listing:
     if not table.is_file():
         problem = f"{settings.root}: no such file" if settings.root else "missing"
         raise UserError(f"corpus.root: {problem}; csv needs a table of clips")
-    columns, lines = read_table(table, read_text(table))
-    _require_columns(table, columns, settings)
-
     parser = RowParser(settings.corpus_name, settings)
+    standard_columns = [parser.column(name) for name in STANDARD_COLUMNS]
+    used = [settings.path, settings.label, settings.speaker, *standard_columns]
+    content = read_table(table).named(used)
+    _require_columns(table, content.columns, settings)
+    refuse_segments(table, set(content.columns).difference(used), content.rows)
+
     base = table.parent if settings.audio_root is None else settings.audio_root
     folder = Path(os.path.normpath(base))
-    used = {settings.path, settings.label, settings.speaker, *map(parser.column, STANDARD_COLUMNS)}
-    extra = extra_columns([cells for _, cells in lines], used)
+    finder = FileFinder()
+    extra = extra_columns([cells for _, cells in content.rows], used)
     rows = []
     line_of_audio: dict[str, int] = {}
-    for (line, cells), kept in zip(lines, extra, strict=True):
-        row = _row(f"{table}, line {line}", cells, kept, folder, settings)
+    for (line, cells), kept in zip(content.rows, extra, strict=True):
+        row = _row(f"{table}, line {line}", cells, kept, folder, finder, settings)
         audio = str(row.path)
         if row.searched_path and line_of_audio.setdefault(audio, line) != line:
             raise UserError(
@@ -71,7 +81,8 @@ def parse(settings: CsvSettings) -> Listing:
                 "list each clip once"
             )
         rows.append(row)
-    return parser.listing(rows)
+    logger.info("%s: %s", table, content.account)
+    return parser.listing(rows, content.notes)
 
 
 def _require_columns(table: Path, columns: Sequence[str], settings: CsvSettings) -> None:
@@ -85,7 +96,8 @@ def _require_columns(table: Path, columns: Sequence[str], settings: CsvSettings)
         if column not in columns:
             raise UserError(
                 f"corpus.{key}: {table} has no column {column!r}; "
-                f"it has {', '.join(columns) or 'none'}; name the column"
+                f"it has {', '.join(columns) or 'none'}; name the column (the first line is the "
+                "header)"
             )
 
 
@@ -94,13 +106,14 @@ def _row(
     cells: Mapping[str, Any],
     extra: Mapping[str, Any],
     folder: Path,
+    finder: FileFinder,
     settings: CsvSettings,
 ) -> Row:
     """Make the row of one line; relative paths of audio are relative to `folder`."""
     listed_path = cells.get(settings.path, "")
-    audio = Path(os.path.normpath(os.path.join(folder, listed_path)))
+    audio = finder.find(Path(os.path.normpath(os.path.join(folder, listed_path))))
     if listed_path:
-        missing = absent(audio)
+        missing = absent(audio, finder)
     else:
         missing = f"the cell of {settings.path!r} (corpus.path) is empty; fill it in"
     return Row(

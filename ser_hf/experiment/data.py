@@ -34,7 +34,7 @@ from ..protocols.settings import RandomSettings
 from ..utils.cache import key_of
 from ..utils.errors import UserError
 from .level import loudness_note
-from .provenance import inherited_speakers, inherited_speakers_note
+from .provenance import inherited_provenance, inherited_speakers_note
 from .recipe import Recipe
 
 logger = logging.getLogger(__name__)
@@ -70,6 +70,7 @@ class ExperimentData:
         sources: the labels in the corpus files and their classes.
         weights: for each corpus of a mixture, how often an epoch contains its clips.
         inherited: speakers that the model's checkpoint was trained with, if it documents them.
+        inherited_clips: short hashes of the recordings that it was trained with.
         ranges: {target: [lowest, highest] rating}.
     """
 
@@ -84,6 +85,7 @@ class ExperimentData:
     weights: dict[str, float]
     inherited: list[str]
     ranges: dict[str, list[float]]
+    inherited_clips: frozenset[str] = frozenset()
 
     @property
     def labels(self) -> list[str]:
@@ -121,8 +123,11 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
     if plan.preparation != without_functionals:
         dataset, store = _prepare(recipe, dataset, plan.preparation)
 
-    inherited = inherited_speakers(plan)
-    notes = _log_warnings(
+    provenance = inherited_provenance(plan)
+    inherited = sorted(provenance.speakers) if provenance else []
+    # `read_corpus` has logged the notes about the corpus.
+    notes = list(corpus.notes)
+    notes += _log_warnings(
         level_note,
         contradictions(splits, dataset),
         inherited_speakers_note(inherited, splits),
@@ -143,6 +148,7 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
         weights=corpus.weights,
         inherited=inherited,
         ranges=corpus.ranges,
+        inherited_clips=provenance.clips if provenance else frozenset(),
     )
 
 

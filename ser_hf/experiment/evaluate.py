@@ -30,7 +30,12 @@ from ..report.write import write_report
 from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
-from .evaluated_clips import EvaluatedClips, EvaluationOptions, select_test_clips
+from .evaluated_clips import (
+    EvaluatedClips,
+    EvaluationOptions,
+    recognized_speakers,
+    select_test_clips,
+)
 from .label_mapping import (
     DimensionMapping,
     LabelMapping,
@@ -157,6 +162,12 @@ def evaluate_on_corpus(
     settings = _on_trained_fold(settings, model.provenance)
     clips = select_test_clips(corpus, mapping.classes, model.provenance, settings)
     dataset, store = _prepare(clips.dataset, model.classifier, settings)
+    recognized = recognized_speakers(dataset, model.provenance)
+    if recognized:
+        clips = select_test_clips(
+            corpus, mapping.classes, model.provenance, settings, recognized=recognized
+        )
+        dataset, store = _prepare(clips.dataset, model.classifier, settings)
     predictions = _predict(dataset, store, model.classifier, mapping, settings)
     report = _make_report(name, model, mapping, corpus, clips, predictions, settings)
     if settings.robustness:

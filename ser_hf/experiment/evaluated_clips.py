@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any
 
 from datasets import Dataset
@@ -12,14 +12,19 @@ from pydantic import Field
 
 from ..audio.decode import SHORTEST
 from ..corpora import Corpus
+from ..corpora.speakers import KnownSpeakers
 from ..protocols import PARTS, fingerprint, may_share, split_corpus
 from ..report.sections import Audit, Protocol, Split
 from ..utils.errors import UserError
 from ..utils.settings import OpenShare
 from ..utils.validation import Options
 from .provenance import TrainingProvenance
+from .training_clips import among
 
 logger = logging.getLogger(__name__)
+
+_SAME_NAME = "their speakers are in the model's training or validation split"
+_SAME_AUDIO = "the model was trained on recordings of their speakers, under other names"
 
 
 class EvaluationOptions(Options):
@@ -98,20 +103,34 @@ def select_test_clips(
     classes: Sequence[str],
     provenance: TrainingProvenance | None,
     settings: EvaluationOptions,
+    recognized: Collection[str] = (),
 ) -> EvaluatedClips:
     """Select the clips whose label is among the classes and whose speaker is new to the model.
+
+    Speakers are the same if their names differ in their spelling only
+    (`ser_hf.corpora.speakers`).
 
     With `settings.protocol`, only clips of one split of this protocol are selected. With
     `settings.training_speakers`, clips of the model's training speakers are selected too, and the
     report describes the leak.
+
+    Args:
+        recognized: speakers of the corpus with recordings that the model was trained on, from
+            `recognized_speakers`.
 
     Raises:
         UserError: if settings contradict each other, or if no clip is left.
     """
     selection = _select_split(corpus.dataset, settings)
     training_speakers = provenance.speakers if provenance else frozenset()
-    excluded_speakers = frozenset() if settings.training_speakers else training_speakers
-    rows, reasons = _suitable_rows(corpus.dataset, selection.rows, classes, excluded_speakers)
+    named = KnownSpeakers(training_speakers)
+    speakers_of_corpus = set(corpus.dataset["speaker"][:])
+    reason_of_speaker = dict.fromkeys(recognized, _SAME_AUDIO)
+    for speaker in speakers_of_corpus:
+        if speaker in named:
+            reason_of_speaker[speaker] = _SAME_NAME
+    excluded = {} if settings.training_speakers else reason_of_speaker
+    rows, reasons = _suitable_rows(corpus.dataset, selection.rows, classes, excluded)
     for reason in reasons:
         logger.warning("%s", reason)
     if not rows:
@@ -120,11 +139,26 @@ def select_test_clips(
             "evaluates known speakers, --label-map maps the model's labels)"
         )
     dataset = corpus.dataset.select(rows)
-    speakers = _shared_speakers(dataset, training_speakers)
+    speakers = _shared_speakers(dataset, reason_of_speaker, training_speakers)
     return EvaluatedClips(
         dataset=dataset,
         protocol=_protocol_section(dataset, selection, speakers, reasons, provenance),
         audit=_audit_section(speakers, provenance),
+    )
+
+
+def recognized_speakers(dataset: Dataset, provenance: TrainingProvenance | None) -> frozenset[str]:
+    """The speakers with a recording that the model was trained on, under any name.
+
+    Args:
+        dataset: clips with the column `content_hash`.
+    """
+    if provenance is None or not provenance.clips:
+        return frozenset()
+    is_trained = among(dataset["content_hash"][:], provenance.clips)
+    speakers = dataset["speaker"][:]
+    return frozenset(
+        speaker for speaker, trained in zip(speakers, is_trained, strict=True) if trained
     )
 
 
@@ -157,9 +191,13 @@ def _suitable_rows(
     dataset: Dataset,
     rows: Sequence[int],
     classes: Sequence[str],
-    excluded_speakers: frozenset[str],
+    excluded: Mapping[str, str],
 ) -> tuple[list[int], list[str]]:
-    """The rows that can be evaluated, and sentences that explain why others are left out."""
+    """The rows that can be evaluated, and sentences that explain why others are left out.
+
+    Args:
+        excluded: speaker -> why the speaker's clips are left out.
+    """
     has_ratings = "targets" in dataset.features
     label_names = dataset.features["label"].names
     labels = dataset["label"][:]
@@ -170,20 +208,26 @@ def _suitable_rows(
         label = label_names[labels[row]]
         if not has_ratings and label not in classes:
             left_out[f"the model has no label for {label}"] += 1
-        elif speakers[row] in excluded_speakers:
-            left_out["their speakers are in the model's training or validation split"] += 1
+        elif speakers[row] in excluded:
+            left_out[excluded[speakers[row]]] += 1
         else:
             suitable.append(row)
     reasons = [f"{count} clips are not evaluated: {reason}." for reason, count in left_out.items()]
     return suitable, reasons
 
 
-def _shared_speakers(dataset: Dataset, training_speakers: frozenset[str]) -> _SharedSpeakers:
-    """Compare the test speakers with the training speakers."""
+def _shared_speakers(
+    dataset: Dataset, trained: Collection[str], training_speakers: frozenset[str]
+) -> _SharedSpeakers:
+    """Compare the test speakers with the training speakers.
+
+    Args:
+        trained: the speakers of the corpus that the model was trained with.
+    """
     tested = sorted({speaker for speaker in dataset["speaker"][:] if speaker is not None})
     return _SharedSpeakers(
         tested=tested,
-        shared=sorted(training_speakers.intersection(tested)),
+        shared=[speaker for speaker in tested if speaker in trained],
         unnamed=may_share(tested, sorted(training_speakers)),
     )
 

@@ -30,6 +30,7 @@ from .context import RunContext
 from .measuring import run_robustness
 from .reference import save_reference
 from .sections import extended
+from .training_clips import save_training_clips
 
 
 def open_folder(run: RunContext) -> None:
@@ -74,6 +75,12 @@ def save_run(
     """
     with atomic_folder(run.folder.model) as folder:
         save_weights(model, run.data.plan, report, folder)
+        save_training_clips(
+            folder,
+            hashes=run.data.dataset["content_hash"][:],
+            splits=[fold.split for fold in run.folds],
+            inherited=run.data.inherited_clips,
+        )
         save_reference(run, model)
         if run.recipe.evaluation.robustness:
             evaluated = predictions[run.recipe.evaluation.part]

@@ -6,11 +6,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..corpora.speakers import KnownSpeakers
 from ..loading.files import find_file
 from ..loading.plan import Blueprint
 from ..protocols import Split
 from ..report.report import read_report
 from ..utils.errors import UserError
+from .training_clips import read_training_clips
 
 logger = logging.getLogger(__name__)
 
@@ -25,12 +27,14 @@ class TrainingProvenance:
         protocol: name of the split rule or list.
         sha256: fingerprint of the splits.
         fold: number of the fold whose weights are published, if there are several.
+        clips: short hashes of the training and validation recordings; empty if not documented.
     """
 
     speakers: frozenset[str]
     protocol: str
     sha256: str
     fold: int | None = None
+    clips: frozenset[str] = frozenset()
 
     @property
     def corpora(self) -> frozenset[str]:
@@ -50,6 +54,7 @@ def training_provenance(source: str, revision: str | None = None) -> TrainingPro
         return None
     try:
         report = read_report(Path(path))
+        clips = read_training_clips(source, revision)
     except UserError as error:
         logger.warning("the training data of %s are unknown: %s", source, error)
         return None
@@ -66,16 +71,16 @@ def training_provenance(source: str, revision: str | None = None) -> TrainingPro
         protocol=protocol.name or "an unnamed protocol",
         sha256=protocol.sha256 or "unknown",
         fold=report.chosen_fold,
+        clips=clips,
     )
 
 
-def inherited_speakers(plan: Blueprint) -> list[str]:
-    """The training speakers of the initial checkpoint; empty if it does not document them."""
+def inherited_provenance(plan: Blueprint) -> TrainingProvenance | None:
+    """The training data of the initial checkpoint; None if it does not document them."""
     # A single weight file has no report beside it.
     if plan.checkpoint is None or plan.random_init or os.path.isfile(plan.checkpoint):
-        return []
-    provenance = training_provenance(plan.checkpoint)
-    return sorted(provenance.speakers) if provenance else []
+        return None
+    return training_provenance(plan.checkpoint)
 
 
 def inherited_speakers_note(inherited: Sequence[str], splits: Sequence[Split]) -> str | None:
@@ -83,7 +88,8 @@ def inherited_speakers_note(inherited: Sequence[str], splits: Sequence[Split]) -
     test_speakers: set[str] = set()
     for split in splits:
         test_speakers.update(split.speakers["test"])
-    shared = test_speakers.intersection(inherited)
+    trained = KnownSpeakers(inherited)
+    shared = [speaker for speaker in test_speakers if speaker in trained]
     if not shared:
         return None
     return (

@@ -60,11 +60,13 @@ OWNED = (
     "processor_config.json",
     "recipe.yaml",
     "report.json",
+    "training_clips.txt",
 )
 # Files in a model's folder, other than weights, configurations and code.
 _BESIDE = (
     "recipe.yaml",
     "report.json",
+    "training_clips.txt",
     f"adapter/{ADAPTER}",
     "adapter/adapter_model.safetensors",
 )

@@ -1,6 +1,7 @@
 """Finds recordings in files, folders, tables and data sets."""
 
 import dataclasses
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -9,11 +10,15 @@ from pathlib import Path
 from datasets import Audio, ClassLabel, Dataset
 
 from ..audio.decode import SUFFIXES
-from ..utils.cells import text
+from ..utils.cells import means_missing, text
 from ..utils.errors import UserError
-from ..utils.files import folders_below, read_table
+from ..utils.files import folders_below
+from ..utils.find_file import FileFinder
 from ..utils.recordings import OTHER_SUFFIXES
-from ..utils.yaml import read_text
+from ..utils.segments import refuse_segments
+from ..utils.tables import read_table
+
+logger = logging.getLogger(__name__)
 
 TABLE_SUFFIXES = {".csv", ".tsv"}
 # Suffixes of all formats that libsndfile reads.
@@ -212,7 +217,11 @@ def listed(table: Path) -> Iterator[tuple[str, Recording]]:
     Raises:
         UserError: if there is no column of paths, no row, or a row without a path.
     """
-    columns, rows = read_table(table, read_text(table))
+    content = read_table(table).named((*_PATH_COLUMNS, "id", "label", "speaker"))
+    for note in content.notes:
+        logger.warning("%s", note)
+    columns = content.columns
+    rows = content.rows
     path_column = next((name for name in _PATH_COLUMNS if name in columns), None)
     if path_column is None:
         raise UserError(
@@ -221,17 +230,21 @@ def listed(table: Path) -> Iterator[tuple[str, Recording]]:
         )
     if not rows:
         raise UserError(f"{table}: lists no recording")
+    refuse_segments(table, columns, rows)
 
+    finder = FileFinder()
     for line, row in rows:
         where = f"{table}, line {line}"
         cell = row.get(path_column)
         if cell is None:
             raise UserError(f"{where}: the cell of {path_column!r} is empty")
-        path = Path(os.path.normpath(table.parent / cell))
+        path = finder.find(Path(os.path.normpath(table.parent / cell)))
+        label = row.get("label")
+        speaker = row.get("speaker")
         recording = Recording(
             id=row.get("id") or path.as_posix(),
             path=str(path),
-            label=row.get("label"),
-            speaker=row.get("speaker"),
+            label=None if means_missing(label) else label,
+            speaker=None if means_missing(speaker) else speaker,
         )
         yield where, recording

@@ -7,7 +7,8 @@ from typing import Any
 
 from ..audio import open_store
 from ..audio.near_duplicates import near_duplicates
-from ..corpora import CORPORA, corpus_facts
+from ..corpora import CORPORA, corpus_facts, corpus_settings
+from ..corpora.read import refusal
 from ..corpora.verify import check_release, release_of
 from ..evaluation.slices import explained_variance
 from ..utils.errors import UserError
@@ -113,7 +114,7 @@ def inspect_corpus(
         cache_dir: folder of the waveform store (default: see `ser_hf.utils.cache.cache_root`). All
             clips are decoded into the store, 64 kB per second of audio, to find clips of the same
             take that were cut, re-encoded or changed in level.
-        options: options of the corpus.
+        options: keys of the recipe's section `corpus`, such as `labels` and `on_unknown`.
 
     Returns:
         The measurements of every file, and the findings.
@@ -123,7 +124,9 @@ def inspect_corpus(
     """
     if name not in CORPORA:
         raise UserError(f"corpus.name: unknown corpus {name!r}; choose one of {', '.join(CORPORA)}")
-    files = measure_files(find_files(name, root, options))
+    found = find_files(name, root, options)
+    files = measure_files(found.files)
+    refused = refusal(corpus_settings(name, root, **options))
     has_list = release_of(name).files is not None
     release = check_release(name, root) if has_list else None
     near_copies = _search_near_copies(files, cache_dir)
@@ -135,7 +138,14 @@ def inspect_corpus(
         facts=facts,
         files=files,
         near_copies=near_copies,
-        findings=find(files, release, near_copies, facts["title"]),
+        findings=find(
+            files,
+            release,
+            near_copies,
+            title=facts["title"],
+            refused=refused,
+            notes=found.notes,
+        ),
         voice=describe_voices([file for file in files if file.usable]),
     )
 

@@ -32,6 +32,7 @@ _SPEAKER_SPREAD = 10.0  # LU
 _IMBALANCE = 1.5  # clips of the largest class / clips of the smallest class
 _FEW_SPEAKERS = 10
 _EXPLAINED = 0.2  # share of variance
+_REASONS = 5  # in one sentence
 _CLIPS_PER_LABEL = 10  # with fewer, the variance that labels explain is mostly chance
 
 _LISTEN = "Listen to them, then leave the wrong one out with corpus.exclude."
@@ -83,6 +84,9 @@ def find(
     release: ReleaseCheck | None,
     near_copies: Sequence[NearCopy],
     title: str,
+    *,
+    refused: str | None = None,
+    notes: Sequence[str] = (),
 ) -> list[Finding]:
     """Compute all findings, the most serious first.
 
@@ -90,11 +94,16 @@ def find(
         release: comparison of the files with the published release; None if this package has no
             list of the files of the release.
         title: title of the corpus.
+        refused: the error with which training refuses the corpus; None if it reads the corpus.
+        notes: sentences about the tables and speakers of the corpus.
     """
     clips = [file for file in files if file.usable]
     findings = [
+        *_refused(refused),
         *_release(release),
         *_names(files, title),
+        *_rows(files),
+        *_notes(notes),
         *_readability(files),
         *_identical_audio(files),
         *_near_copies(near_copies),
@@ -122,6 +131,18 @@ def verdict(findings: Sequence[Finding]) -> tuple[Level, str]:
         if counts[level]:
             remarks.append(counted(counts[level], level))
     return most_serious, f"{readiness}: {listed(remarks) or 'no remarks'}."
+
+
+def _refused(message: str | None) -> Iterator[Finding]:
+    """The error at which training stops before it decodes any audio."""
+    if message is not None:
+        yield Finding("refused", "error", f"Training stops here: {message}.".replace("..", "."))
+
+
+def _notes(notes: Sequence[str]) -> Iterator[Finding]:
+    """What the reader of the corpus has noted, such as a speaker with two spellings."""
+    for note in notes:
+        yield Finding("reading", "warning", note)
 
 
 def _release(release: ReleaseCheck | None) -> Iterator[Finding]:
@@ -171,14 +192,6 @@ def _names(files: Sequence[AudioFile], title: str) -> Iterator[Finding]:
         noun="file",
     )
     yield from _about(
-        _with_role(files, "absent"),
-        "without audio",
-        code="absent",
-        level="warning",
-        advice="Complete the audio, or correct the corpus's table.",
-        remark=_reason_of,
-    )
-    yield from _about(
         repeated,
         "of a clip that is in more than one place",
         code="doubled-clips",
@@ -187,6 +200,44 @@ def _names(files: Sequence[AudioFile], title: str) -> Iterator[Finding]:
         remark=lambda file: file.clip.id,
         noun="file",
     )
+
+
+def _rows(files: Sequence[AudioFile]) -> Iterator[Finding]:
+    """Findings about rows of tables, and files in folders, that are not clips."""
+    yield from _about(
+        _with_role(files, "absent"),
+        "without audio",
+        code="absent",
+        level="warning",
+        advice="Complete the audio, or correct the corpus's table.",
+        remark=_reason_of,
+    )
+    unlabeled = _with_role(files, "unknown label")
+    yield from _about(
+        unlabeled,
+        f"without a known emotion ({_tally(unlabeled)})",
+        code="unknown-labels",
+        level="warning",
+        advice="Map each label with corpus.label_map, or list it in corpus.custom_labels.",
+        remark=_reason_of,
+    )
+    yield from _about(
+        _with_role(files, "unknown speaker"),
+        "without a speaker",
+        code="unknown-speakers",
+        level="warning",
+        advice="Name the column with corpus.speaker, or give a corpus.speaker_pattern.",
+        remark=_reason_of,
+    )
+
+
+def _tally(files: Sequence[AudioFile]) -> str:
+    """The most frequent reasons of files, with their numbers."""
+    reasons = Counter(file.reason for file in files).most_common()
+    listed = [f"{reason}: {count}" for reason, count in reasons[:_REASONS]]
+    if len(reasons) > _REASONS:
+        listed.append(f"{len(reasons) - _REASONS} more")
+    return ", ".join(listed)
 
 
 def _readability(files: Sequence[AudioFile]) -> Iterator[Finding]:
@@ -203,7 +254,7 @@ def _readability(files: Sequence[AudioFile]) -> Iterator[Finding]:
         noun="file",
     )
     if not readable:
-        yield Finding("nothing-usable", "error", "No clip is readable.", "See the other errors.")
+        yield Finding("nothing-usable", "error", "No clip is readable.", "See the other findings.")
     elif not bad:
         yield Finding("readable", "ok", f"All {readable} clips can be decoded from end to end.")
 

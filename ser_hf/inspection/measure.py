@@ -37,8 +37,10 @@ SILENT_PEAK = 1e-3
 FRAME_SECONDS = 0.01
 QUIET_BELOW_LOUDEST = 40.0
 
-Role = Literal["clip", "left out", "unknown name", "absent"]
+Role = Literal["clip", "left out", "unknown name", "absent", "unknown label", "unknown speaker"]
 ROLES: tuple[Role, ...] = get_args(Role)
+# The roles of files; the other roles are of rows in tables.
+_MEASURED = ("clip", "left out", "unknown name")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,11 +83,11 @@ class AudioFile:
 
     Attributes:
         shown: the path below the root, with unprintable characters escaped.
-        role: one of `ROLES`. ``absent`` means a row of the table of the corpus that is not a clip,
-            usually because its file is missing.
+        role: one of `ROLES`. ``absent`` means a row of the table of the corpus whose audio is
+            missing.
         clip: the clip; None if the corpus does not know the file name.
         reason: why the file is not a clip.
-        measured: None for absent files.
+        measured: None for absent files and rows of tables that are not clips.
     """
 
     path: str
@@ -108,14 +110,22 @@ class AudioFile:
         return row | dataclasses.asdict(self.measured or Measurement())
 
 
-def find_files(name: str, root: str | Path | None, options: dict[str, Any]) -> list[AudioFile]:
+@dataclasses.dataclass(frozen=True)
+class FoundFiles:
+    """The audio files of a corpus, and sentences about its tables and speakers."""
+
+    files: list[AudioFile]
+    notes: list[str]
+
+
+def find_files(name: str, root: str | Path | None, options: dict[str, Any]) -> FoundFiles:
     """Find all audio files of the corpus at `root`, sorted by path.
 
     Raises:
         UserError: if the folder is missing, has no audio or has Git LFS pointers instead.
     """
     module = CORPORA[name]
-    settings = corpus_settings(name, root, on_unknown="skip", **options)
+    settings = corpus_settings(name, root, **(options | {"on_unknown": "skip"}))
     listing = module.parse(settings)
 
     # The folder of the corpus, of a table, or of generated clips.
@@ -136,7 +146,9 @@ def find_files(name: str, root: str | Path | None, options: dict[str, Any]) -> l
         clip = read_name(PurePath(path)) if read_name else None
         unknown = clip is None if read_name else "file name" in reason
         role: Role
-        if unknown:
+        if reason in listing.kind_of_reason:
+            role = listing.kind_of_reason[reason]
+        elif unknown:
             role = "unknown name"
         elif os.path.isfile(path):
             role = "left out"
@@ -144,7 +156,7 @@ def find_files(name: str, root: str | Path | None, options: dict[str, Any]) -> l
             role = "absent"
         shown = printable_path(path, base)
         files.append(AudioFile(path, shown, role=role, clip=clip, reason=reason))
-    return sorted(files, key=lambda file: file.path)
+    return FoundFiles(sorted(files, key=lambda file: file.path), list(listing.notes))
 
 
 def printable_path(path: str, base: Path | None) -> str:
@@ -169,7 +181,7 @@ def measure_files(files: Sequence[AudioFile]) -> list[AudioFile]:
     # threads of `measure` do not import torch at the same time.
     from ..models import preparation  # noqa: F401
 
-    paths = list(dict.fromkeys(file.path for file in files if file.role != "absent"))
+    paths = list(dict.fromkeys(file.path for file in files if file.role in _MEASURED))
     progress = tqdm(
         in_order(measure, paths), total=len(paths), desc="measuring", unit="file", disable=None
     )

@@ -2,8 +2,6 @@
 
 import ast
 import contextlib
-import csv
-import io
 import json
 import os
 import platform
@@ -21,12 +19,9 @@ from .errors import UserError, machine_fault, printable
 # Seconds to wait before a folder is refused as in use: a killed process needs some time to end.
 _PATIENCE = 5.0
 
-# Limits for JSON files and tables of any origin, so that a damaged one is refused quickly.
+# Limits for JSON files of any origin, so that a damaged one is refused quickly.
 _JSON_BYTES = 2**25
 _JSON_DEPTH = 32
-_MOST_COLUMNS = 1000
-
-SEPARATORS = ",;\t"  # of the columns of a table
 
 
 def packaged(name: str) -> Traversable:
@@ -222,66 +217,6 @@ def parse_json(text: str, where: str | Path) -> Any:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: not valid JSON ({error})") from None
     return value
-
-
-def read_table(path: str | Path, text: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """Read the columns of a CSV or TSV table, and each row's first line number and {column: cell}.
-
-    The separator is the one that gives the header most columns. Names and cells are stripped; empty
-    and missing cells, blank rows and columns without a name are left out.
-
-    Raises:
-        UserError: for too many columns, a column twice, or more cells than columns.
-    """
-    separator = max(SEPARATORS, key=lambda candidate: len(_header(path, text, candidate)))
-    header = _header(path, text, separator)
-    _check_header(path, header)
-
-    lines = _lines(path, text, separator)
-    next(lines, None)  # the header
-    rows = []
-    for line, cells in lines:
-        if any(cells[len(header) :]):
-            raise UserError(
-                f"{path}, line {line}: more cells than the header has columns ({len(header)})"
-            )
-        if any(cells):
-            named_cells = zip(header, cells, strict=False)
-            rows.append((line, {name: cell for name, cell in named_cells if name and cell}))
-    return [name for name in header if name], rows
-
-
-def _header(path: str | Path, text: str, separator: str) -> list[str]:
-    """The cells of the first row; none if the table is empty."""
-    for _, cells in _lines(path, text, separator):
-        return cells
-    return []
-
-
-def _check_header(path: str | Path, header: list[str]) -> None:
-    """Refuse a header with too many columns, or with a name that is there twice."""
-    if len(header) > _MOST_COLUMNS:
-        raise UserError(
-            f"{path}: {len(header):,} columns; a table of clips has {_MOST_COLUMNS:,} at most"
-        )
-    for name in header:
-        if name and header.count(name) > 1:
-            raise UserError(f"{path}: the column {name!r} is in its header twice; rename one")
-
-
-def _lines(path: str | Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """The number of the line in which each row begins, and its cells.
-
-    A row has several lines if a quoted cell contains line breaks.
-    """
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    line = 1
-    try:
-        for cells in reader:
-            yield line, [cell.strip() for cell in cells]
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise UserError(f"{path}, line {line}: not valid CSV ({error})") from None
 
 
 def class_fields(*files: Path) -> dict[str, list[str]]:

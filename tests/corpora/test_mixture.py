@@ -193,7 +193,7 @@ def test_a_mistake_in_the_files_is_named_by_its_place(tmp_path, item):
             corpora=[item("ravdess"), {"name": "savee", "root": str(odd), "on_unknown": "skip"}],
         )
     words = table(tmp_path / "odd.csv", "path,label,speaker\na.wav,zestful,anna\n")
-    with pytest.raises(UserError, match=r"map it with corpus\.corpora\[0\]\.label_map, such as"):
+    with pytest.raises(UserError, match=r"map it with corpus\.corpora\[0\]\.label_map, as in"):
         load_corpus("mixture", corpora=[{"name": "csv", "root": words}])
 
 

@@ -54,7 +54,9 @@ def test_skipped_files_and_the_class_of_each_emotion_are_logged(savee, caplog):
 
 def test_a_corpus_without_clips_is_named(savee):
     root = savee("stray.wav")
-    with pytest.raises(UserError, match=r"^corpus\.root: .* holds no clip of savee \(1 files"):
+    with pytest.raises(
+        UserError, match=r"^corpus\.root: .* holds no clip of savee \(1 left out, not a file name"
+    ):
         load_corpus("savee", root, on_unknown="skip")
 
 

@@ -7,7 +7,7 @@ import pytest
 from support.reports import whole_report
 
 from ser_hf.experiment.provenance import (
-    inherited_speakers,
+    inherited_provenance,
     inherited_speakers_note,
     training_provenance,
 )
@@ -65,9 +65,9 @@ def test_a_model_without_a_readable_report_has_no_provenance(tmp_path, caplog):
 def test_random_weights_inherit_nothing(model):
     folder = model(parts=parts("toy:a"))
     trained = SimpleNamespace(checkpoint=folder, random_init=False)
-    assert inherited_speakers(trained) == ["toy:a", "toy:v"]
-    assert inherited_speakers(SimpleNamespace(checkpoint=folder, random_init=True)) == []
-    assert inherited_speakers(SimpleNamespace(checkpoint=None, random_init=False)) == []
+    assert inherited_provenance(trained).speakers == {"toy:a", "toy:v"}
+    assert inherited_provenance(SimpleNamespace(checkpoint=folder, random_init=True)) is None
+    assert inherited_provenance(SimpleNamespace(checkpoint=None, random_init=False)) is None
 
 
 def test_inherited_test_speakers_are_noted():

@@ -97,13 +97,13 @@ def test_roles_of_files(tmp_path):
     paths = write_corpus("ravdess", tmp_path, speakers=1, takes=1)
     paths[0].rename(paths[0].with_name("notes.wav"))
     paths[1].rename(paths[1].with_name("03-02-02-01-01-01-01.wav"))
-    found = measuring.find_files("ravdess", tmp_path, {})
+    found = measuring.find_files("ravdess", tmp_path, {}).files
     assert [file.path for file in found] == sorted(file.path for file in found)
     kinds = roles(found)
     assert kinds.pop("Actor_01/notes.wav") == "unknown name"
     assert kinds.pop("Actor_01/03-02-02-01-01-01-01.wav") == "left out"
     assert set(kinds.values()) == {"clip"}
-    sung = roles(measuring.find_files("ravdess", tmp_path, {"song": True}))
+    sung = roles(measuring.find_files("ravdess", tmp_path, {"song": True}).files)
     assert sung["Actor_01/03-02-02-01-01-01-01.wav"] == "clip"
     with pytest.raises(UserError, match="name the folder that holds"):
         measuring.find_files("ravdess", tmp_path / "nowhere", {})
@@ -138,7 +138,7 @@ def test_paths_are_printable(tmp_path):
     assert measuring.printable_path("/x/jalapeño.wav", Path("/x")) == "jalapeño.wav"
     # Generated clips are shown below their common folder.
     assert (
-        measuring.find_files("synthetic", None, {"speakers": 3, "takes": 1})[0].shown
+        measuring.find_files("synthetic", None, {"speakers": 3, "takes": 1}).files[0].shown
         == "s00_angry_000.wav"
     )
 

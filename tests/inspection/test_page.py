@@ -42,7 +42,14 @@ def test_the_json_has_its_keys_and_a_row_for_every_file(facts, faulty):
         *("measures", "distributions", "explained", "voice", "tables", "files"),
     }
     assert facts["corpus"]["license"] == "odbl"
-    assert facts["counts"]["roles"] == {"clip": 54, "left out": 0, "unknown name": 1, "absent": 0}
+    assert facts["counts"]["roles"] == {
+        "clip": 54,
+        "left out": 0,
+        "unknown name": 1,
+        "absent": 0,
+        "unknown label": 0,
+        "unknown speaker": 0,
+    }
     assert (facts["counts"]["readable_clips"], facts["counts"]["speakers"]) == (50, 3)
     assert facts["counts"]["hours"] == pytest.approx(
         sum(file.measured.duration for file in faulty.clips) / 3600
@@ -182,7 +189,7 @@ def test_the_summary_and_the_default_folder(small, tmp_path, capsys, monkeypatch
     assert (tmp_path / "inspect-ravdess" / "index.html").is_file()
 
 
-def test_errors_name_files_and_return_1(small, tmp_path, capsys):
+def test_errors_name_files_and_return_2(small, tmp_path, capsys):
     shutil.copytree(small, tmp_path / "corpus")
     bad = min((tmp_path / "corpus").rglob("*.wav"))
     bad.write_bytes(b"not audio")
@@ -190,7 +197,7 @@ def test_errors_name_files_and_return_1(small, tmp_path, capsys):
         cli.main(
             ["inspect", "ravdess", str(tmp_path / "corpus"), "--output", str(tmp_path / "out")]
         )
-        == 1
+        == 2
     )
     lines = capsys.readouterr().out.splitlines()
     place = next(

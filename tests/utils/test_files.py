@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 
 import pytest
 from pydantic import BaseModel, ValidationError
@@ -16,7 +15,6 @@ from ser_hf.utils.files import (
     packaged,
     parse_json,
     read_json,
-    read_table,
     replace_text,
     require_utf8,
     write_json,
@@ -190,32 +188,6 @@ def test_a_path_with_bytes_that_are_not_utf8_is_refused():
     require_utf8("grüße.wav")
     with pytest.raises(UserError, match=r"gr\\xfc\.wav: its path is not UTF-8"):
         require_utf8(os.fsdecode(b"gr\xfc.wav"))
-
-
-@pytest.mark.parametrize("separator", [",", ";", "\t"])
-def test_a_table_has_columns_and_numbered_rows(separator):
-    text = 'a, b ,\n1,"x\ny",3\n\n , 2\n'.replace(",", separator)
-    columns, rows = read_table("a.csv", text)
-    assert columns == ["a", "b"]
-    assert rows == [(2, {"a": "1", "b": "x\ny"}), (5, {"b": "2"})]
-
-
-def test_an_empty_table_has_no_columns():
-    assert read_table("a.csv", "") == ([], [])
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("a,b,a\n", "a.csv: the column 'a' is in its header twice"),
-        (",".join(map(str, range(1001))), "a.csv: 1,001 columns"),
-        ("a,b\n1,2\n1,2,3\n", "a.csv, line 3: more cells than the header has columns"),
-        ("a,b\n" + "x" * 200_000 + "\n", "a.csv, line 2: not valid CSV"),
-    ],
-)
-def test_a_table_that_cannot_be_read_names_file_and_line(text, problem):
-    with pytest.raises(UserError, match=re.escape(problem)):
-        read_table("a.csv", text)
 
 
 def test_fields_of_classes_are_read_without_an_import(tmp_path):
