@@ -153,8 +153,11 @@ def model_settings(architecture: str) -> type[ModelSettings]:
 def _annotation(option: Any) -> Any:
     """The type of the field for an option of a network, with its checks and its description."""
     kind = option.kind | None if option.nullable else option.kind
+    null_means_off = not option.nullable and not option.default
 
     def convert(value: Any) -> Any:
+        if value is None and null_means_off:
+            return _default(option)
         return converted(value, kind)
 
     def check(value: Any) -> Any:
@@ -162,11 +165,14 @@ def _annotation(option: Any) -> Any:
             raise ValueError(f"expected {option.expected}, got {value!r:.200}")
         return float(value) if option.kind is float and isinstance(value, int) else value
 
+    schema = option.json_schema()
+    if null_means_off:
+        schema = {"anyOf": [schema, {"type": "null"}]}
     return Annotated[
         Any,
         BeforeValidator(convert),
         AfterValidator(check),
-        WithJsonSchema(option.json_schema()),
+        WithJsonSchema(schema),
         Field(description=option.description),
     ]
 

@@ -26,18 +26,29 @@ KILLED = "its process was killed, perhaps because memory ran out"
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One trial. `value` is the validation metric; for a pruned trial, its best value so far."""
+    """One trial. `value` is the validation metric; for a pruned trial, its best value so far.
+
+    `settings` are the recipe keys that the trial sets, and `choices` what it chose in the space:
+    values, and names of bundles in place of the keys that they set.
+    """
 
     number: int
     state: str
     value: float | None
     settings: dict[str, Any]
+    choices: dict[str, Any]
     epochs: int
     seconds: float | None
     message: str
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     interval: list[float] | None = None
     folds: int = 1
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The columns of the trial in the leaderboard: names of bundles, then recipe keys."""
+        bundles = {name: value for name, value in self.choices.items() if name not in self.settings}
+        return bundles | self.settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +107,7 @@ def _row(trial: FrozenTrial) -> Row:
         state=STATES[trial.state],
         value=value,
         settings=trial.user_attrs.get("settings", {}),
+        choices=trial.user_attrs.get("choices", {}),
         epochs=max(trial.intermediate_values, default=0),
         seconds=None if trial.duration is None else trial.duration.total_seconds(),
         message=message,
@@ -125,7 +137,7 @@ def leaderboard_csv(rows: Sequence[Row], metrics: Sequence[str]) -> str:
         line["epochs"] = row.epochs or None
         line["seconds"] = None if row.seconds is None else round(row.seconds, 1)
         line["message"] = row.message
-        lines.append(line | row.settings)
+        lines.append(line | row.columns)
     return pd.DataFrame(lines, dtype=object).to_csv(index=False)
 
 
@@ -137,10 +149,10 @@ def leaderboard_page(
     for row in rows:
         reports[row.number] = f"trials/{row.number}/report/index.html"
 
-    # The keys that any trial sets, in the order of the trials.
+    # The columns of any trial, in the order of the trials.
     columns: dict[str, None] = {}
     for row in sorted(rows, key=lambda row: row.number):
-        columns |= dict.fromkeys(row.settings)
+        columns |= dict.fromkeys(row.columns)
 
     tested_row = None
     if tested is not None:

@@ -187,6 +187,24 @@ def resolve(space: Space, at: BaseTrial | Mapping[str, Any], prefix: str = "") -
     return dict(pairs)
 
 
+def choices(space: Space, at: BaseTrial | Mapping[str, Any], prefix: str = "") -> Values:
+    """Return what a trial, or a point of the space, has chosen: names of bundles, and values.
+
+    Unlike `resolve`, keys that a bundle sets are left out, because its name stands for them.
+    """
+    trial = FixedTrial(at) if isinstance(at, Mapping) else at
+    chosen: Values = {}
+    for name, parameter in space.items():
+        value = parameter.suggest(trial, prefix + name)
+        if parameter.bundles:
+            chosen[prefix + name] = value
+            _, inner = parameter.bundles[value]
+            chosen |= choices(inner, trial, f"{prefix}{name}.{value}.")
+        else:
+            chosen[name] = value
+    return chosen
+
+
 def overrides(settings: Values) -> list[str]:
     """Convert the values of a trial to the form that `read_recipe` takes."""
     return [f"{key}={dump_yaml(value)}" for key, value in settings.items()]

@@ -28,6 +28,7 @@ from ..experiment.reading import read_recipe
 from ..experiment.run import run as run_experiment
 from ..loading.files import first_line
 from ..report.report import read_report
+from ..utils.environment import quieter_terminal
 from ..utils.errors import UserError
 from ..utils.files import replace_text
 from ..utils.run_folder import RunFolder
@@ -41,7 +42,7 @@ from .leaderboard import (
     winner_of,
 )
 from .settings import SweepSettings
-from .space import Values, described, resolve
+from .space import Values, choices, described, resolve
 
 logger = logging.getLogger(__name__)
 
@@ -139,6 +140,8 @@ class SweepStudy:
         self.echo = echo
         self.lock = FileLock(self.folder / "sweep.lock")
         self.shared = settings.options.storage is not None
+        # Warnings of earlier trials, which are not repeated on the terminal.
+        self.warned: set[str] = set()
 
         base = read_recipe(settings.recipe, settings.overrides)
         task = TASKS[base.task]
@@ -260,12 +263,14 @@ class SweepStudy:
         self.lock.release()
         self.study.sampler = self._sampler(trial)
         values = resolve(self.search.parameters, trial)
+        chosen = choices(self.search.parameters, trial)
         trial.set_user_attr("settings", values)
+        trial.set_user_attr("choices", chosen)
         trial.set_user_attr("message", "")
 
         number = number_of(self.study.get_trials(deepcopy=False)[trial.number])
-        continues = " continues" if number != trial.number else ""
-        self.echo(f"trial {number}{continues}: {described(values)}")
+        if number != trial.number:
+            self.echo(f"trial {number} continues: {described(chosen)}")
         state = "failed"
         message = ""
         try:
@@ -288,8 +293,8 @@ class SweepStudy:
             raise
         finally:
             trial.set_user_attr("message", message)
-            reason = f": {message}" if message else ""
-            self.echo(f"trial {number} {state}{reason}")
+            reason = f"; {message}" if message else ""
+            self.echo(f"trial {number} {state}: {described(chosen)}{reason}")
 
     def _sampler(self, trial: Trial) -> optuna.samplers.BaseSampler:
         """Return a sampler whose random generator is seeded for the trial.
@@ -310,7 +315,8 @@ class SweepStudy:
             steps=set(self.study.get_trials(deepcopy=False)[trial.number].intermediate_values),
         )
         recipe = self.settings.recipe_at(values, folder.name, folder, TRIAL_OVERRIDES)
-        self.run(recipe, resume=True, watch=watch)
+        with quieter_terminal(self.warned):
+            self.run(recipe, resume=True, watch=watch)
 
         report = read_report(RunFolder(folder).report / "report.json")
         metrics = report.parts["validation"]
@@ -356,7 +362,7 @@ class SweepStudy:
         head = (
             f"# ser-hf train {path}\n"
             f"# trial {winner.number} of {trials}, {self.search.metric} {winner.value:.4f} on "
-            f"validation: {described(winner.settings)}\n"
+            f"validation: {described(winner.choices)}\n"
         )
         replace_text(path, head + recipe.to_yaml())
 
@@ -413,7 +419,7 @@ class SweepStudy:
         self.echo(
             f"best of {trials} trials: {winner.number}, {name} {winner.value:.4f} on validation"
         )
-        self.echo(f"  {described(winner.settings)}")
+        self.echo(f"  {described(winner.choices)}")
         if tested is None:
             command = f"ser-hf train {self.folder / 'best.yaml'}"
             self.echo(f"  the test split is not scored; run the best recipe: {command}")

@@ -8,6 +8,7 @@ import logging.handlers
 import math
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -169,6 +170,32 @@ class TerminalHandler(logging.Handler):
 
         lines = self.format(record).split("\n")
         tqdm.write("\n".join(map(printable, lines)), file=sys.stderr)
+
+
+@contextlib.contextmanager
+def quieter_terminal(warned: set[str]) -> Iterator[None]:
+    """Print warnings only, and each kind of warning once; log files still receive everything.
+
+    Args:
+        warned: the warnings that were printed, without their numbers; new ones are added.
+    """
+
+    def is_new_warning(record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return False
+        kind = re.sub(r"[\d.]+", "", record.getMessage())
+        is_new = kind not in warned
+        warned.add(kind)
+        return is_new
+
+    handlers = [handler for handler in PACKAGE.handlers if isinstance(handler, TerminalHandler)]
+    for handler in handlers:
+        handler.addFilter(is_new_warning)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(is_new_warning)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
@@ -31,7 +31,19 @@ class Settings(BaseModel):
     @classmethod
     def _convert(cls, value: Any, info: Any) -> Any:
         """A value in the type of the field, where YAML or Python write it in another way."""
-        return converted(value, annotation_of(cls.model_fields[info.field_name]))
+        field = cls.model_fields[info.field_name]
+        if value is None and null_means_off(field):
+            return field.get_default(call_default_factory=True)
+        return converted(value, annotation_of(field))
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        schema = handler(core)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, field in cls.model_fields.items():
+            if name in properties and null_means_off(field):
+                properties[name] = _or_null(properties[name])
+        return schema
 
     def replace(self, **changes: Any) -> Self:
         """A checked copy with other values for some fields."""
@@ -106,6 +118,26 @@ class OneOf:
         members = [self.class_of(choice) for choice in self.choices()]
         distinct = list(dict.fromkeys(members))
         return {"oneOf": [handler(member.__pydantic_core_schema__) for member in distinct]}
+
+
+def null_means_off(field: FieldInfo) -> bool:
+    """Whether null stands for the default of a field, because this default is off or empty.
+
+    So it is for false, 0, an empty list, text or mapping, and a section, whose keys have their
+    defaults then. Where null has a meaning of its own, it keeps it.
+    """
+    members = members_of(annotation_of(field))
+    if field.is_required() or NoneType in members or Any in members:
+        return False
+    default = field.get_default(call_default_factory=True)
+    return not default or isinstance(default, Settings)
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """The JSON schema of a key that may also be null; its description and default stay outside."""
+    outside = {key: schema[key] for key in ("description", "default", "title") if key in schema}
+    inside = {key: value for key, value in schema.items() if key not in outside}
+    return {"anyOf": [inside, {"type": "null"}], **outside}
 
 
 def annotation_of(field: FieldInfo) -> Any:

@@ -78,7 +78,29 @@ def test_a_table_has_one_column_a_key(swept):
         "plain": {"model.dropout": 0.2},
         "smooth": {"space": {"training.loss.label_smoothing": [0.1, 0.2]}},
     }
-    swept({"search": "grid", "trials": None, "space": {"kind": kinds}}, Runs(epochs=1), test=False)
+    space = {"search": "grid", "trials": None, "space": {"kind": kinds}}
+    _, _, lines = swept(space, Runs(epochs=1), test=False)
     rows = [row for _, row in sorted(table(swept.folder).items())]
     assert [row["model.dropout"] for row in rows] == ["0.2", "", ""]
     assert [row["training.loss.label_smoothing"] for row in rows] == ["", "0.1", "0.2"]
+    # The name of a set of keys is in the table, on the page and in the lines of the trials.
+    assert [row["kind"] for row in rows] == ["plain", "smooth", "smooth"]
+    assert "kind plain" in text_of(swept.folder)
+    trials = [line.partition(": ")[2] for line in lines if line.startswith("trial ")]
+    assert trials == [
+        "kind=plain",
+        "kind=smooth, training.loss.label_smoothing=0.1",
+        "kind=smooth, training.loss.label_smoothing=0.2",
+    ]
+
+
+def test_a_set_within_a_set_has_a_column_of_its_own(swept):
+    inner = {
+        "weak": {"training.loss.label_smoothing": 0.1},
+        "strong": {"training.loss.label_smoothing": 0.2},
+    }
+    kinds = {"plain": {"model.dropout": 0.2}, "smooth": {"space": {"how": inner}}}
+    space = {"search": "grid", "trials": None, "space": {"kind": kinds}}
+    swept(space, Runs(epochs=1), test=False)
+    rows = [row for _, row in sorted(table(swept.folder).items())]
+    assert sorted(row["kind.smooth.how"] for row in rows) == ["", "strong", "weak"]

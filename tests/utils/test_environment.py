@@ -10,10 +10,12 @@ from transformers.utils import logging as transformers_logging
 
 from ser_hf.utils import environment
 from ser_hf.utils.environment import (
+    PACKAGE,
     TerminalHandler,
     exact_float32,
     freed_memory_kept,
     quiet_libraries,
+    quieter_terminal,
     recorded,
     usable_cores,
     usable_memory,
@@ -96,3 +98,24 @@ def test_versions_are_those_of_python_ser_hf_and_the_packages():
     assert versions.keys() == {"python", "ser_hf", *environment.PACKAGES}
     assert versions["ser_hf"] == environment.__version__
     assert versions["numpy"] == np.__version__
+
+
+def test_a_quieter_terminal_shows_each_kind_of_warning_once(capsys, tmp_path):
+    logger = logging.getLogger("ser_hf.some")
+    handler = TerminalHandler()
+    PACKAGE.addHandler(handler)
+    warned = set()
+    try:
+        for trial in range(2):
+            with quieter_terminal(warned), recorded() as write_to:
+                write_to(tmp_path / f"{trial}.log")
+                logger.info("epoch 1")
+                logger.warning("near chance (0.3%d)", trial)
+        logger.warning("near chance (0.5)")
+    finally:
+        PACKAGE.removeHandler(handler)
+    assert capsys.readouterr().err.splitlines() == ["near chance (0.30)", "near chance (0.5)"]
+    for trial in range(2):
+        log = (tmp_path / f"{trial}.log").read_text()
+        assert "epoch 1" in log
+        assert f"near chance (0.3{trial})" in log

@@ -64,7 +64,8 @@ class Outer(Settings):
         ({"inner": {"part": [1, {}]}}, "s.inner.part[1]: expected a whole number or a text"),
         ({"inner": {"part": 2}}, "s.inner.part: expected a number of at least 0 and less than 1"),
         ({"inner": 7}, "s.inner: expected a mapping, got the number 7"),
-        ({"inner": None}, "s.inner: expected a mapping, got nothing (null)"),
+        ({"inner": {"rate": None}}, "s.inner.rate: expected a number of more than 0 and at most"),
+        ({"needed": None}, "s.needed: expected a whole number, got nothing (null)"),
         ({"by_name": {"x": {"rate": -1}}}, "s.by_name.x.rate: expected a number"),
         ({"inne": {}}, "s.inne: unknown key; the nearest known key is s.inner"),
         ({}, "s.needed: missing"),
@@ -134,3 +135,13 @@ def test_options_are_named_as_on_the_command_line():
         Example(batch_size=0)
     with pytest.raises(UserError, match="^--batch-sise: unknown key"):
         Example(batch_sise=2)
+
+
+def test_null_is_the_default_of_settings_whose_default_is_off():
+    settings = validated(Outer, {"inner": None, "by_name": None, "chosen": None, "needed": 1})
+    assert settings == Outer(needed=1)
+    assert validated(Inner, {"names": None}).names == []
+    schema = Outer.model_json_schema()["properties"]
+    assert {"type": "null"} in schema["inner"]["anyOf"]
+    assert schema["inner"]["description"] == "a section"
+    assert "anyOf" not in schema["needed"]
