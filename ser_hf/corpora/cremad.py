@@ -35,7 +35,7 @@ from pydantic import Field, model_validator
 
 from ..utils.errors import UserError
 from .files import parse_files
-from .release import LfsStore, Release
+from .release import Entry, LfsStore, Release, Table
 from .schema import Clip, Listing
 from .settings import AnyPath, CorpusSettings, refuse
 
@@ -58,6 +58,21 @@ RELEASE = Release(
         LfsStore(
             name="github",
             url="https://github.com/CheyneyComputerScience/CREMA-D.git/info/lfs",
+        ),
+    ),
+    tables=(
+        Table(
+            entry=Entry(
+                path="processedResults/tabulatedVotes.csv",
+                bytes=4_057_953,
+                sha256="774d9d759cb5caf2542758a39eca8c0f1d2777f9987ff5d5adf8066d192f377b",
+            ),
+            urls=(
+                "https://gitlab.com/cs-cooper-lab/crema-d-mirror/-/raw/master/processedResults/"
+                "tabulatedVotes.csv",
+                "https://github.com/CheyneyComputerScience/CREMA-D/raw/master/processedResults/"
+                "tabulatedVotes.csv",
+            ),
         ),
     ),
 )
@@ -210,7 +225,8 @@ def _add_perceived_column(listing: Listing, settings: CremadSettings) -> Listing
     except UserError as error:
         if settings.tables is not None:
             raise
-        logger.info("no column of perceived emotions: %s", error)  # the labels need no votes
+        # The labels need no votes, and `ser-hf inspect` reports the missing table.
+        logger.debug("no column of perceived emotions: %s", error)
         return listing
     clips = []
     for clip in listing.clips:
@@ -304,6 +320,7 @@ def _find_table(settings: CremadSettings) -> Path:
         if (folder / VOTE_TABLE).is_file():
             return folder / VOTE_TABLE
     raise UserError(
-        f"corpus.tables: no {VOTE_TABLE} in {settings.tables or folders[0]}; download it from "
+        f"corpus.tables: no {VOTE_TABLE} in {settings.tables or folders[0]}; `ser-hf download "
+        f"cremad DIR` fetches it, or download it from "
         f"{URL}/raw/master/processedResults/{VOTE_TABLE}, and name its folder"
     )

@@ -25,9 +25,9 @@ from .connection import Connection, Location, SourceError
 from .files import UNFINISHED, audio_paths, refuse_links, unfinished
 from .mixture import MixtureItem, MixtureSettings
 from .registry import OWN_CORPORA, SINGLE_CORPORA
-from .release import Archive, Entry, LfsStore, Release, Source
+from .release import Archive, Entry, LfsStore, Release, Source, Table
 from .settings import CorpusSettings
-from .verify import ReleaseCheck, check_release, manifest, release_of
+from .verify import ReleaseCheck, check_release, manifest, missing_tables, release_of
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,8 @@ def downloadable() -> list[str]:
 def download(name: str, folder: str | Path) -> ReleaseCheck:
     """Download the missing files of a corpus's release, and check the SHA-256 of all its files.
 
+    Tables of the release, such as the votes of raters, are downloaded after the audio.
+
     The sources of the release are used one after another until all files are downloaded. Existing
     files in the folder are not changed, except Git LFS pointers and empty files. Complete files of
     an interrupted download are kept, and the next call downloads the other files.
@@ -65,6 +67,8 @@ def download(name: str, folder: str | Path) -> ReleaseCheck:
     folder = _named_folder(folder, "DIR")
     if check_release(name, folder, hashed=False).missing or unfinished(folder):
         _complete(name, folder)
+    if missing_tables(name, folder):
+        _fetch_tables(name, folder)
     return check_release(name, folder)
 
 
@@ -136,6 +140,40 @@ def _complete(name: str, folder: Path) -> None:
             staging.move_to_corpus()
         if staging.folder.exists():
             shutil.rmtree(staging.folder)
+
+
+def _fetch_tables(name: str, folder: Path) -> None:
+    """Download the missing tables of a release; a warning for each that cannot be downloaded."""
+    staged = folder / UNFINISHED
+    lock = folder / f"{UNFINISHED}.lock"
+    refuse_links(folder, [lock, staged])
+    with FileLock(lock):
+        staged.mkdir(exist_ok=True)
+        connection = Connection(staged)
+        with connection.session:
+            for table in missing_tables(name, folder):
+                _fetch_table(table, folder, connection)
+        shutil.rmtree(staged)
+
+
+def _fetch_table(table: Table, folder: Path, connection: Connection) -> None:
+    """Download a table from the first of its URLs that has it as released."""
+    entry = table.entry
+    reasons = []
+    for url in table.urls:
+        try:
+            content = connection.fetch(url, entry.sha256, f"sha256:{entry.sha256}", entry.bytes)
+        except SourceError as error:
+            reasons.append(f"{url}: {error}")
+            continue
+        target = folder / entry.path
+        refuse_links(folder, [target])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        content.replace(target)
+        return
+    logger.warning(
+        "%s", one_line(f"{entry.path}: {'; '.join(reasons)}; the audio does not need this table")
+    )
 
 
 def _fetch_from_sources(staging: "Staging") -> None:

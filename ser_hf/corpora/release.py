@@ -50,6 +50,19 @@ Source = Archive | LfsStore
 
 
 @dataclasses.dataclass(frozen=True)
+class Table:
+    """A table of a release, such as the votes of raters. No audio depends on it.
+
+    Attributes:
+        entry: its path below the folder of the corpus, size and SHA-256.
+        urls: where to download it, the first choice first.
+    """
+
+    entry: Entry
+    urls: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Release:
     """The official release of a corpus.
 
@@ -58,8 +71,10 @@ class Release:
             list is ``manifests/NAME.tsv.xz`` beside the module of the corpus.
         sources: the sources to download from, official sources before mirrors. Their names differ.
         registration: instructions for a release that is sent on request only.
+        tables: tables that are downloaded with the audio.
     """
 
     files: int | None = None
     sources: tuple[Source, ...] = ()
     registration: str | None = None
+    tables: tuple[Table, ...] = ()

@@ -16,7 +16,7 @@ from ..utils.errors import UserError
 from ..utils.recordings import is_lfs_pointer
 from .files import audio_paths
 from .registry import SINGLE_CORPORA
-from .release import Entry, Release
+from .release import Entry, Release, Table
 
 
 def release_of(name: str) -> Release:
@@ -61,16 +61,19 @@ class ReleaseCheck:
         folder: the folder that was checked.
         missing: the files of the release that the folder lacks.
         altered: files with the name of a clip but with other content.
+        missing_tables: the tables of the release that are neither in the folder nor near it. No
+            audio depends on them.
     """
 
     name: str
     folder: Path
     missing: list[Entry]
     altered: list[Path]
+    missing_tables: list[Entry] = dataclasses.field(default_factory=list)
 
     @property
     def complete(self) -> bool:
-        """Whether the folder holds every file of the release unchanged."""
+        """Whether the folder holds every audio file of the release unchanged."""
         return not (self.missing or self.altered)
 
     def summary(self) -> str:
@@ -78,7 +81,8 @@ class ReleaseCheck:
         title = SINGLE_CORPORA[self.name].TITLE
         number = f"{len(manifest(self.name)):,} files"
         if self.complete:
-            return f"{self.folder}: {title} is complete, {number} as released"
+            without = "".join(f"; without {entry.path}" for entry in self.missing_tables)
+            return f"{self.folder}: {title} is complete, {number} as released{without}"
         problems = []
         if self.missing:
             problems.append(f"{len(self.missing):,} missing (first {self.missing[0].path})")
@@ -114,7 +118,26 @@ def check_release(name: str, folder: str | Path, hashed: bool = True) -> Release
     altered = {clip: path for clip, path in files if clip not in unchanged}
     present = unchanged | altered.keys()
     missing = [entry for clip, entry in entry_of_clip.items() if clip not in present]
-    return ReleaseCheck(name, folder, missing, list(altered.values()))
+    return ReleaseCheck(
+        name=name,
+        folder=folder,
+        missing=missing,
+        altered=list(altered.values()),
+        missing_tables=[table.entry for table in missing_tables(name, folder)],
+    )
+
+
+def missing_tables(name: str, folder: Path) -> list[Table]:
+    """The tables of a release that are neither in a folder nor in one of the two folders above it.
+
+    The audio may be in a subfolder of the release, and the table beside it.
+    """
+    nearby = (folder, *folder.absolute().parents[:2])
+    missing = []
+    for table in release_of(name).tables:
+        if not any((base / table.entry.path).is_file() for base in nearby):
+            missing.append(table)
+    return missing
 
 
 def _unchanged(

@@ -149,6 +149,13 @@ def _release(release: ReleaseCheck | None) -> Iterator[Finding]:
     """Findings about the comparison with the files of the release."""
     if release is None:
         return
+    for entry in release.missing_tables:
+        yield Finding(
+            "missing-table",
+            "note",
+            f"The release's table {entry.path} is missing.",
+            f"`ser-hf download {release.name} DIR` fetches it. No audio depends on it.",
+        )
     if release.complete:
         text = "All files of the release are present, with its bytes (sha256)."
         yield Finding("release", "ok", text)

@@ -35,7 +35,7 @@ from ser_hf.corpora import download as downloads
 from ser_hf.corpora.connection import SourceError
 from ser_hf.corpora.download import Staging, download, download_missing, downloadable
 from ser_hf.corpora.registry import OWN_CORPORA
-from ser_hf.corpora.release import Archive, LfsStore
+from ser_hf.corpora.release import Archive, Entry, LfsStore, Table
 from ser_hf.corpora.release import Release as PublishedRelease
 from ser_hf.corpora.verify import check_release, release_of
 from ser_hf.utils.errors import UserError
@@ -84,10 +84,10 @@ def release(monkeypatch):
 
 @pytest.fixture
 def sourced(monkeypatch):
-    """A function that gives a corpus other sources."""
+    """A function that gives a corpus other sources, and other tables: none by default."""
 
-    def give(name, *sources):
-        release = dataclasses.replace(release_of(name), sources=sources)
+    def give(name, *sources, tables=()):
+        release = dataclasses.replace(release_of(name), sources=sources, tables=tables)
         monkeypatch.setattr(OWN_CORPORA[name], "RELEASE", release)
 
     return give
@@ -316,6 +316,63 @@ def test_each_object_is_downloaded_once_with_the_headers_of_its_response(
     posts = [headers for method, _, headers in server.requests if method == "POST"]
     assert {headers["Content-Type"] for headers in posts} == {"application/vnd.git-lfs+json"}
     assert len(posts) == 3
+
+
+VOTES = b"votes of raters\n"
+ENTRY = Entry("processedResults/votes.csv", len(VOTES), hashlib.sha256(VOTES).hexdigest())
+
+
+@pytest.fixture
+def with_table(cremad, server, sourced):
+    """A small release with a table, which the second of two addresses has."""
+    small_release = cremad()
+    urls = (f"{server.url}/absent.csv", f"{server.url}/votes.csv")
+    sources = release_of("cremad").sources
+    sourced("cremad", *sources, tables=(Table(ENTRY, urls),))
+    server.files["/votes.csv"] = VOTES
+    return small_release
+
+
+def test_a_table_is_downloaded_with_the_audio_and_once(with_table, server, command, tmp_path):
+    code, text = command("cremad", tmp_path)
+    assert code == 0
+    assert text.endswith("as released")
+    assert (tmp_path / ENTRY.path).read_bytes() == VOTES
+    assert sorted(path.name for path in tmp_path.glob(".download*")) == [".download.lock"]
+    server.requests.clear()
+    assert command("cremad", tmp_path)[0] == 0
+    assert not server.requests
+
+
+def test_a_table_is_fetched_for_complete_audio_and_may_be_beside_it(
+    with_table, server, command, tmp_path
+):
+    folder = tmp_path / "CREMA-D" / "AudioWAV"
+    assert command("cremad", folder)[0] == 0
+    (folder / ENTRY.path).unlink()
+    assert command("cremad", folder, "--verify")[1].endswith(f"; without {ENTRY.path}")
+    (folder.parent / "processedResults").mkdir()
+    (folder.parent / ENTRY.path).write_bytes(VOTES)
+    server.requests.clear()
+    assert command("cremad", folder)[1].endswith("as released")
+    assert not server.requests
+
+
+@pytest.mark.parametrize("served", [VOTES.upper(), None])
+def test_a_table_that_cannot_be_had_is_a_warning(
+    served, with_table, server, command, tmp_path, caplog
+):
+    del server.files["/votes.csv"]
+    if served is not None:
+        server.files["/votes.csv"] = served
+    code, text = command("cremad", tmp_path)
+    assert code == 0
+    assert text.endswith(f"as released; without {ENTRY.path}")
+    assert with_table.is_in(tmp_path)
+    assert not (tmp_path / ENTRY.path).exists()
+    assert [path.name for path in tmp_path.glob(".download*")] == [".download.lock"]
+    (warning,) = [text for text in caplog.messages if text.startswith(ENTRY.path)]
+    assert warning.endswith("the audio does not need this table")
 
 
 @pytest.mark.parametrize(

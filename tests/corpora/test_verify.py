@@ -1,6 +1,7 @@
 """The lists of official files: complete, well formed, equal to their source, in the wheel."""
 
 import configparser
+import hashlib
 import re
 from pathlib import Path, PurePosixPath
 
@@ -46,3 +47,11 @@ def test_the_packaged_lists_equal_their_source(name, real_corpora):
     rows = (real_corpora("manifests") / f"{name}.tsv").read_text(encoding="utf-8").splitlines()
     assert rows[0] == "path\tbytes\tsha256"
     assert ["\t".join(map(str, entry)) for entry in manifest(name)] == rows[1:]
+
+
+def test_the_listed_table_is_that_of_the_release(real_corpora):
+    folder = real_corpora("CREMA-D-metadata")
+    (table,) = release_of("cremad").tables
+    content = (folder / table.entry.path).read_bytes()
+    assert len(content) == table.entry.bytes
+    assert hashlib.sha256(content).hexdigest() == table.entry.sha256
