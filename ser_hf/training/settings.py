@@ -7,7 +7,7 @@ here imports torch or transformers, because a recipe is checked before they are 
 import dataclasses
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from ..utils.settings import OpenShare, PositiveInt, Seeds, Settings, Share
 
@@ -411,13 +411,12 @@ class TrainingSettings(EmotionTrainerSettings, TrainerSettings):
                 raise ValueError(f"{key}: {MANAGED[key]}")
         return values
 
-    @field_validator("grid")
-    @classmethod
-    def _check_grid(cls, grid: dict[str, list]) -> dict[str, list]:
-        for key, values in grid.items():
+    @model_validator(mode="after")
+    def _check_grid(self) -> Self:
+        for key, values in self.grid.items():
             if not values:
-                raise ValueError(f"{key}: expected at least one value, got none")
-        return grid
+                raise ValueError(f"grid.{key}: expected at least one value, got none")
+        return self
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVC
+from support.classification import problem
 from support.close import assert_near
 from support.predictions import predict
 from support.testing import tiny_config
@@ -24,20 +22,11 @@ from ser_hf.loading.batches import first_indices, merge
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
 from ser_hf.models import TRANSFERRED
-from ser_hf.models.layers import KernelMachines, LinearMachines
-from ser_hf.models.modeling_mfcc import Forest
+from ser_hf.models.layers import LinearMachines
 from ser_hf.training.arguments import GRIDS, training_arguments
 from ser_hf.training.clips import clip_table
 from ser_hf.training.collator import Collator
 from ser_hf.training.settings import TrainerSettings
-from ser_hf.training.sklearn_estimators import (
-    as_module,
-    fit_estimator,
-    not_above,
-    require_same,
-    scale_of,
-    unfitted,
-)
 from ser_hf.training.sklearn_solver import (
     CALIBRATED_BY_CLIPS,
     SELECTED_BY_CLIPS,
@@ -53,74 +42,6 @@ DEFAULTS = TrainerSettings(warmup_steps=0.05).arguments
 pytestmark = pytest.mark.slow  # whole runs
 
 TINY = {"n_mels": 16, "n_mfcc": 4}
-KINDS = {
-    "linear": (nn.Linear(1, 1), {"C": 1.0}),
-    "svm": (LinearMachines(1, 3), {"C": 0.1}),
-    "rbf": (KernelMachines(1, 3, 1), {"C": 10.0, "gamma_scale": 0.5}),
-    "forest": (Forest(3, 1, 3, 1), {"n_estimators": 20, "min_samples_leaf": 2}),
-}
-kinds = pytest.mark.parametrize("kind", KINDS)
-
-
-def problem(classes, clips=160):
-    """Overlapping clouds of 6 features in float32, with a rare class, and 8 speakers."""
-    weights = [0.15, *[0.85 / (classes - 1)] * (classes - 1)]
-    settings = {
-        "n_informative": 4,
-        "n_redundant": 1,
-        "n_classes": classes,
-        "weights": weights,
-        "random_state": 1,
-    }
-    vectors, labels = make_classification(clips, 6, **settings)
-    return vectors.astype(np.float32), labels, np.arange(clips) % 8
-
-
-def fitted(kind, classes, weights=None):
-    vectors, labels, speakers = problem(classes)
-    like, candidate = KINDS[kind]
-    folds, _ = speaker_folds(labels, speakers, np.arange(len(labels)), classes)
-    return (
-        like,
-        fit_estimator(unfitted(like, candidate, vectors, folds, seed=3), vectors, labels, weights),
-        vectors,
-    )
-
-
-@kinds
-@pytest.mark.parametrize("classes", [2, 4])
-def test_the_module_s_probabilities_are_scikit_learn_s(kind, classes):
-    like, estimator, vectors = fitted(kind, classes)
-    elsewhere = np.concatenate(
-        [vectors, 3 * np.random.default_rng(0).standard_normal((50, 6), dtype=np.float32)]
-    )
-    module = as_module(estimator, like)
-    with torch.no_grad():
-        own = module(torch.from_numpy(elsewhere)).softmax(dim=1).numpy()
-    theirs = estimator.predict_proba(elsewhere)
-    assert theirs.shape == own.shape == (210, classes)
-    assert theirs.std(axis=0).min() > 0.05
-    assert_near(own, theirs)
-    require_same(module, estimator, elsewhere)
-
-
-def test_a_module_with_other_probabilities_is_an_error():
-    like, estimator, vectors = fitted("svm", 4)
-    module = as_module(estimator, like)
-    with torch.no_grad():
-        module.bias[:1].add_(0.5)
-    with pytest.raises(RuntimeError, match="differ from scikit-learn's by"):
-        require_same(module, estimator, vectors)
-
-
-def test_float32_thresholds_split_float32_values_as_float64_ones():
-    values = np.random.default_rng(0).standard_normal(2000).astype(np.float32)
-    neighbours = np.nextafter(values, np.float32(np.inf))
-    thresholds = np.concatenate([values.astype(float), (values.astype(float) + neighbours) / 2])
-    moved = not_above(thresholds)
-    assert moved.dtype == np.float32
-    for some in (np.tile(values, 2), np.tile(neighbours, 2)):
-        np.testing.assert_array_equal(some <= moved, some.astype(float) <= thresholds)
 
 
 def test_folds_hold_out_speakers_and_train_with_every_class():
@@ -259,55 +180,6 @@ def test_one_speaker_is_divided_by_clips_and_the_report_says_so(fitting):
     assert done.refit["selection"] == "cross-validation over clips"
 
 
-def unlike(classes):
-    """The problem with features of unlike scales and places, as embeddings have them."""
-    vectors, labels, speakers = problem(classes)
-    scales = np.float32([0.1, 0.3, 1, 10, 100, 3])
-    places = np.float32([1, 0, -5, 100, 0, 40])
-    return vectors * scales + places, labels, speakers
-
-
-@pytest.mark.parametrize("kind", ["linear", "svm"])
-@pytest.mark.parametrize("classes", [2, 4])
-def test_a_linear_head_is_scikit_learn_s_on_standardized_embeddings(kind, classes):
-    vectors, labels, speakers = unlike(classes)
-    like, candidate = KINDS[kind]
-    folds, _ = speaker_folds(labels, speakers, np.arange(len(labels)), classes)
-    estimator = fit_estimator(
-        unfitted(like, candidate, vectors, folds, seed=3), vectors, labels, None, scale_of(vectors)
-    )
-    module = as_module(estimator, like)
-    wide = vectors.astype(np.float64)
-    if kind == "linear":
-        theirs = make_pipeline(
-            StandardScaler(), LogisticRegression(max_iter=10000, random_state=3, **candidate)
-        )
-    else:
-        # The scale of all training clips, in every fold.
-        wide = StandardScaler().fit_transform(wide)
-        machine = LinearSVC(max_iter=10000, random_state=3, **candidate)
-        theirs = CalibratedClassifierCV(machine, method="sigmoid", cv=folds, ensemble=False)
-    expected = theirs.fit(wide, labels).predict_proba(wide)
-    with torch.no_grad():
-        own = module(torch.from_numpy(vectors)).softmax(dim=1).numpy()
-    assert expected.std(axis=0).min() > 0.05
-    assert_near(own, expected)
-    require_same(module, estimator, vectors)
-
-
-def test_constant_features_are_not_amplified():
-    vectors = np.zeros((100, 4), dtype=np.float32)
-    vectors[:, 0] = np.linspace(-1, 1, 100)
-    vectors[0, 1] = 1e-3
-    vectors[:, 2] = 1e4 + np.linspace(-1, 1, 100)  # small compared with its mean
-    mean, deviation = scale_of(vectors)
-    assert_near(mean, vectors.astype(float).mean(axis=0))
-    np.testing.assert_allclose(deviation, [0.583, 0.00583, 10, 0.00583], rtol=2e-2)
-    still = scale_of(np.ones((5, 2), dtype=np.float32))[1]
-    np.testing.assert_allclose(still, 1e-3, rtol=1e-5)
-    np.testing.assert_allclose(scale_of(np.zeros((5, 2), dtype=np.float32))[1], 1, rtol=1e-5)
-
-
 def transferred(name, **settings):
     torch.manual_seed(0)
     return TRANSFERRED[name](tiny_config(name, **settings))
@@ -423,23 +295,3 @@ def test_a_whole_run_publishes_one_network(architecture, training, tmp_path):
     )
     assert sum(score["score"] for score in scores) == pytest.approx(1, abs=1e-5)
     assert {score["label"] for score in scores} == set(report.labels)
-
-
-@pytest.mark.parametrize("architecture", ["functionals_linear", "functionals_svm"])
-def test_more_features_than_clips_are_fitted_in_the_space_of_the_clips(architecture):
-    generator = np.random.default_rng(0)
-    labels = np.arange(30) % 3
-    vectors = generator.standard_normal((30, 200)) + 0.3 * labels[:, None]
-    folds = [
-        (np.delete(np.arange(30), range(i, i + 10)), np.arange(i, i + 10)) for i in (0, 10, 20)
-    ]
-    head = (
-        torch.nn.Linear(200, 3) if architecture == "functionals_linear" else LinearMachines(200, 3)
-    )
-    fitted = unfitted(head, {"C": 0.01}, vectors, folds, 0)
-    expected = unfitted(head, {"C": 0.01}, vectors, folds, 0).fit(vectors, labels)
-    fit_estimator(fitted, vectors, labels, None)
-    unseen = generator.standard_normal((8, 200))
-    np.testing.assert_allclose(
-        fitted.predict_proba(unseen), expected.predict_proba(unseen), atol=1e-3
-    )
