@@ -25,7 +25,7 @@ _AT_LIMIT = {
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelFacts:
+class CheckedModel:
     """The values that show whether a model is degenerate.
 
     A value is None if it is unknown or does not apply.
@@ -45,50 +45,50 @@ class ModelFacts:
     temperature: float | None = None
 
 
-def _one_class(facts: ModelFacts) -> str | None:
+def _one_class(model: CheckedModel) -> str | None:
     """The class that almost all predictions have, unless almost all labels have it too."""
-    if not facts.confusion:
+    if not model.confusion:
         return None
-    clips = np.sum(facts.confusion)
-    labeled = np.sum(facts.confusion, axis=1) / clips
-    predicted = np.sum(facts.confusion, axis=0) / clips
+    clips = np.sum(model.confusion)
+    labeled = np.sum(model.confusion, axis=1) / clips
+    predicted = np.sum(model.confusion, axis=0) / clips
     most = predicted.argmax()
     only = predicted[most] > _ONE_CLASS and labeled[most] <= _ONE_CLASS
-    return facts.names[most] if only else None
+    return model.names[most] if only else None
 
 
-def _never_predicted(facts: ModelFacts) -> str | None:
+def _never_predicted(model: CheckedModel) -> str | None:
     """The classes that have clips but no predictions."""
-    if not facts.confusion or _one_class(facts):
+    if not model.confusion or _one_class(model):
         return None
-    labeled = np.sum(facts.confusion, axis=1)
-    predicted = np.sum(facts.confusion, axis=0)
-    missing = [name for i, name in enumerate(facts.names) if labeled[i] and not predicted[i]]
+    labeled = np.sum(model.confusion, axis=1)
+    predicted = np.sum(model.confusion, axis=0)
+    missing = [name for i, name in enumerate(model.names) if labeled[i] and not predicted[i]]
     return ", ".join(missing)
 
 
-def _near_chance(facts: ModelFacts) -> str | None:
+def _near_chance(model: CheckedModel) -> str | None:
     """The training score and the chance level, if they are close."""
-    if facts.train_score is None:
+    if model.train_score is None:
         return None
     # The UAR of guessing, whichever class the guesses prefer.
-    chance = 1 / len(facts.names) if facts.confusion else 0.0
-    near = facts.train_score < chance + _TRAINED * (1 - chance)
-    return f"{facts.train_score:.3f}, chance {chance:.3f}" if near else None
+    chance = 1 / len(model.names) if model.confusion else 0.0
+    near = model.train_score < chance + _TRAINED * (1 - chance)
+    return f"{model.train_score:.3f}, chance {chance:.3f}" if near else None
 
 
-def _few_selecting(facts: ModelFacts) -> str | None:
+def _few_selecting(model: CheckedModel) -> str | None:
     """The validation speakers, if they are too few to select a model."""
-    if facts.selecting is None or any(map(is_unknown, facts.selecting)):
+    if model.selecting is None or any(map(is_unknown, model.selecting)):
         return None
-    return ", ".join(facts.selecting) if len(facts.selecting) <= _FEW_SELECTING else None
+    return ", ".join(model.selecting) if len(model.selecting) <= _FEW_SELECTING else None
 
 
-def _no_temperature(facts: ModelFacts) -> str | None:
+def _no_temperature(model: CheckedModel) -> str | None:
     """The temperature, if it is a limit of the search."""
-    if not facts.temperature or not at_limit(facts.temperature):
+    if not model.temperature or not at_limit(model.temperature):
         return None
-    return f"{facts.temperature:g} {_AT_LIMIT[facts.temperature]}"
+    return f"{model.temperature:g} {_AT_LIMIT[model.temperature]}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Fault:
     """
 
     sentence: str
-    details: Callable[[ModelFacts], str | None]
+    details: Callable[[CheckedModel], str | None]
 
 
 # A new warning is one entry here.
@@ -134,11 +134,11 @@ FAULTS = (
 )
 
 
-def degenerate(facts: ModelFacts) -> list[str]:
+def degenerate(model: CheckedModel) -> list[str]:
     """The warnings about a model, each with details in brackets."""
     warnings = []
     for fault in FAULTS:
-        details = fault.details(facts)
+        details = fault.details(model)
         if details:
             warnings.append(fault.sentence.format(f" ({details})"))
     return warnings

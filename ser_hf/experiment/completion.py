@@ -53,8 +53,8 @@ def _grid(training: TrainingSettings, solver: str, architecture: str) -> dict[st
 
     possible = solvers_for(architecture)
     if solver not in possible:
-        ways = {"trainer": "trained by gradient", "sklearn": "fitted by scikit-learn"}
-        raise UserError(f"training.solver: {architecture} can only be {ways[possible[0]]}")
+        descriptions = {"trainer": "trained by gradient", "sklearn": "fitted by scikit-learn"}
+        raise UserError(f"training.solver: {architecture} can only be {descriptions[possible[0]]}")
     grid = dict(GRIDS[architecture]) if solver == "sklearn" else {}
     if training.grid and not grid:
         raise UserError("training.grid: only training.solver: sklearn has a grid; leave it out")

@@ -15,7 +15,7 @@ from datasets import Dataset
 from ..audio import WaveformStore, prepare
 from ..corpora import Corpus, corpus_facts, corpus_settings, read_corpus, sources_facts
 from ..corpora.targets import names_of
-from ..evaluation.degenerate import ModelFacts, degenerate
+from ..evaluation.degenerate import CheckedModel, degenerate
 from ..evaluation.predictions import Predictions, to_table
 from ..evaluation.sections import Robustness
 from ..evaluation.summary import evaluate_predictions
@@ -280,8 +280,8 @@ def _make_report(
     results = evaluate_predictions(
         predictions, bootstrap=settings.bootstrap, confidence=settings.confidence
     )
-    facts = ModelFacts(names=mapping.classes, confusion=results.confusion)
-    warnings = [*degenerate(facts), *results.warnings]
+    checked_model = CheckedModel(names=mapping.classes, confusion=results.confusion)
+    warnings = [*degenerate(checked_model), *results.warnings]
     if model.classifier.untrained:
         warnings.insert(0, _untrained_warning(model.classifier))
     has_targets = bool(_targets(corpus))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..evaluation.calibration import at_limit, fit_temperature, temperature_effect
-from ..evaluation.degenerate import ModelFacts, degenerate
+from ..evaluation.degenerate import CheckedModel, degenerate
 from ..evaluation.metrics import all_metrics, lower_is_better, transductive_note
 from ..evaluation.predictions import Predictions, of_rows
 from ..evaluation.probabilities import activated, softmax
@@ -184,7 +184,7 @@ def _warnings(
     temperature: Temperature | None,
 ) -> list[str]:
     """All warnings for the report: about the model, the results and the data."""
-    model = ModelFacts(
+    checked_model = CheckedModel(
         names=run.data.labels,
         confusion=results.confusion,
         train_score=split_scores["train"][run.task.main],
@@ -192,7 +192,7 @@ def _warnings(
         temperature=None if temperature is None else temperature.value,
     )
     return [
-        *degenerate(model),
+        *degenerate(checked_model),
         *results.warnings,
         *run.data.notes,
         *fitted.notes,

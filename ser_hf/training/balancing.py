@@ -11,7 +11,7 @@ from ..utils.order import apportion, interleave
 
 Balance = Literal["corpus", "class", "corpus_and_class"]
 Cell = tuple[str, int]  # corpus and class
-ALWAYS = -1  # the lot number of entries that every epoch uses
+ALWAYS = -1  # in place of the number of a rotation: every epoch uses the entry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,9 +20,9 @@ class _Entry:
 
     clip: int
     copy: int
-    lot: int = ALWAYS
-    turn: int = 0
-    take: int = 0
+    rotation: int = ALWAYS
+    position: int = 0
+    per_epoch: int = 0
 
 
 def balanced(
@@ -39,16 +39,17 @@ def balanced(
     `clips` and four more:
 
     - `copy` is 0 for the first entry of a clip, 1 for its second entry, and so on.
-    - `lot` is `ALWAYS` for entries that every epoch uses. Other entries are in lots: an epoch uses
-      only some entries of a lot, and all entries of a lot have the same corpus and class.
-    - `turn` is the position of an entry in its lot.
-    - `take` is the number of entries of the lot that an epoch uses. The next epoch continues after
-      the last entry that was used (`EpochSchedule`).
+    - `rotation` is `ALWAYS` for entries that every epoch uses. Other entries are in rotations: an
+      epoch uses only some entries of a rotation, and all entries of a rotation have the same corpus
+      and class.
+    - `position` is the position of an entry in its rotation.
+    - `per_epoch` is the number of entries of the rotation that an epoch uses. The next epoch
+      continues after the last entry that was used (`EpochSchedule`).
 
     Args:
         clips: from `clip_table`.
-        corpora, speakers: the corpus and the speaker of each row of the corpus. In a lot, speakers
-            alternate in proportion to their numbers of clips.
+        corpora, speakers: the corpus and the speaker of each row of the corpus. In a rotation,
+            speakers alternate in proportion to their numbers of clips.
         weights: {corpus: clips per epoch, relative to its number of clips}; 1 if missing.
         balance: what is equally frequent in an epoch; None for the natural frequencies.
         seed: seed of the random order.
@@ -65,21 +66,28 @@ def balanced(
 
     generator = np.random.default_rng(seed)
     entries: list[_Entry] = []
-    for lot, (cell, members) in enumerate(sorted(clips_of_cell.items())):
+    for rotation, (cell, members) in enumerate(sorted(clips_of_cell.items())):
         repetitions, remainder = divmod(counts[cell], len(members))
         for copy in range(repetitions):
             entries += [_Entry(clip, copy) for clip in members]
         speaker_order = interleave([(speakers[rows[clip]],) for clip in members], generator)
         if remainder:
-            for turn, i in enumerate(speaker_order):
-                entries.append(_Entry(members[i], repetitions, lot, turn, remainder))
+            for position, i in enumerate(speaker_order):
+                entry = _Entry(
+                    clip=members[i],
+                    copy=repetitions,
+                    rotation=rotation,
+                    position=position,
+                    per_epoch=remainder,
+                )
+                entries.append(entry)
 
     indices = np.asarray([entry.clip for entry in entries], dtype=np.int64)
     copies = np.asarray([entry.copy for entry in entries], dtype=np.int64)
     # Sort the entries by length, as the clips of a split are sorted.
     order = np.lexsort((copies, indices, np.asarray(clips["length"][:])[indices]))
     columns = clips.select(indices[order]).to_dict()
-    for name in ("copy", "lot", "turn", "take"):
+    for name in ("copy", "rotation", "position", "per_epoch"):
         values = np.asarray([getattr(entry, name) for entry in entries], dtype=np.int64)
         columns[name] = values[order]
     return Dataset.from_dict(columns)

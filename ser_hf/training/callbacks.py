@@ -179,7 +179,7 @@ def stop_reporting(trainer: Trainer) -> None:
 
 
 class TrainingCounts:
-    """Confusion counts of the training batches since the last `take`.
+    """Confusion counts of the training batches since the last `pop_counts`.
 
     The counted predictions are those of the training steps: the model is in training mode, and its
     weights change from batch to batch. Soft or mixed labels count as their majority class.
@@ -199,7 +199,7 @@ class TrainingCounts:
         self._counts = self._counts.to(logits.device)  # moves once
         self._counts.index_add_(0, cells, torch.ones_like(cells))
 
-    def take(self) -> torch.Tensor:
+    def pop_counts(self) -> torch.Tensor:
         """The counts of all processes, int64 (classes, classes), with true classes as rows.
 
         All counts are then reset to zero. Each process must call this method.
@@ -209,8 +209,8 @@ class TrainingCounts:
         return counts.view(self.classes, self.classes).cpu()
 
     def scores(self) -> dict[str, float]:
-        """UAR, macro-F1 and WA since the last `take`; empty without clips."""
-        counts = np.asarray(self.take())
+        """UAR, macro-F1 and WA since the last `pop_counts`; empty without clips."""
+        counts = np.asarray(self.pop_counts())
         if not counts.any():
             return {}
         cells = np.indices(counts.shape).reshape(2, -1)

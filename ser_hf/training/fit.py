@@ -299,9 +299,9 @@ def _selected_history(trainer: EmotionTrainer) -> list[dict[str, Any]]:
             "start again with --overwrite"
         )
     history = _history(state.log_history, state.best_global_step)
-    kept = next(entry["epoch"] for entry in history if "kept" in entry)
+    selected_epoch = next(entry["epoch"] for entry in history if "kept" in entry)
     metric = trainer.args.metric_for_best_model
-    logger.info("selected: epoch %g, mean %s %.3f", kept, metric, state.best_metric)
+    logger.info("selected: epoch %g, mean %s %.3f", selected_epoch, metric, state.best_metric)
     return history
 
 
@@ -357,11 +357,12 @@ def window_logits(trainer: Trainer, clips: Dataset) -> WindowLogits:
     return WindowLogits(clips["row"][:], clips["length"][:], logits)
 
 
-def _history(log: list[dict[str, Any]], kept: int) -> list[dict[str, Any]]:
+def _history(log: list[dict[str, Any]], selected_step: int) -> list[dict[str, Any]]:
     """Convert the Trainer's log to a list with one entry for each evaluation.
 
     Keys of an entry: {epoch, step, train_loss, train, learning_rate(s), grad_norm, validation}.
-    ``train`` has metrics of the training batches. The entry of step `kept` has ``kept: true``.
+    ``train`` has metrics of the training batches. The entry of
+    the selected step has ``kept: true``.
     """
     entries: dict[int, dict[str, Any]] = {}
     for record in log:
@@ -374,7 +375,7 @@ def _history(log: list[dict[str, Any]], kept: int) -> list[dict[str, Any]]:
         validation = _validation(record)
         if validation:
             entry["validation"] = validation
-            if step == kept:
+            if step == selected_step:
                 entry["kept"] = True
     # Entries without a loss or metrics have an epoch and a step only.
     return [entries[step] for step in sorted(entries) if len(entries[step]) > 2]

@@ -17,13 +17,13 @@ class EpochSchedule:
 
     def __init__(self, clips: Dataset):
         self.entries = len(clips)
-        self._lots = None
-        if "lot" in clips.column_names:
-            self._lots = np.asarray(clips["lot"][:])
-            self._turns = np.asarray(clips["turn"][:])
-            self._takes = np.asarray(clips["take"][:])
-            # The number of entries in the lot of each entry.
-            self._sizes = np.bincount(self._lots - ALWAYS)[self._lots - ALWAYS]
+        self._rotations = None
+        if "rotation" in clips.column_names:
+            self._rotations = np.asarray(clips["rotation"][:])
+            self._positions = np.asarray(clips["position"][:])
+            self._per_epoch = np.asarray(clips["per_epoch"][:])
+            # The number of entries in the rotation of each entry.
+            self._sizes = np.bincount(self._rotations - ALWAYS)[self._rotations - ALWAYS]
 
     def __len__(self) -> int:
         """The number of entries in an epoch, which is the same for all epochs."""
@@ -31,11 +31,11 @@ class EpochSchedule:
 
     def of(self, epoch: int) -> np.ndarray:
         """Indices of the entries of this epoch, ascending."""
-        if self._lots is None:
+        if self._rotations is None:
             return np.arange(self.entries)
-        # Turns since the first entry of this epoch.
-        since = (self._turns - epoch * self._takes) % self._sizes
-        return np.flatnonzero((self._lots == ALWAYS) | (since < self._takes))
+        # Positions after the first entry of this epoch.
+        after_first = (self._positions - epoch * self._per_epoch) % self._sizes
+        return np.flatnonzero((self._rotations == ALWAYS) | (after_first < self._per_epoch))
 
 
 def clips_by_corpus(entries: Dataset, corpora: Sequence[str]) -> dict[str, int]:
@@ -97,8 +97,8 @@ class EpochOrder(Sampler[int]):
             return iter(clips)
 
         # Seed 1 in epoch 2 must differ from seed 2 in epoch 1.
-        drawn = np.random.SeedSequence((self.seed, epoch)).generate_state(1, np.uint64)
-        generator = torch.Generator().manual_seed(int(drawn[0] >> 1))
+        mixed_seed = np.random.SeedSequence((self.seed, epoch)).generate_state(1, np.uint64)
+        generator = torch.Generator().manual_seed(int(mixed_seed[0] >> 1))
         if self.strategy == "group_by_length":
             lengths = [self.lengths[clip] for clip in clips]
             order = get_length_grouped_indices(lengths, self.step_batch_size, generator=generator)
@@ -110,27 +110,27 @@ class EpochOrder(Sampler[int]):
 class EpochBatches(Sampler[list[int]]):
     """Divides one order of the clips into batches of `size` clips for several processes.
 
-    In each turn, every process gets one batch. The batches of the last turn differ in size by at
+    In each round, every process gets one batch. The batches of the last round differ in size by at
     most one clip; Accelerate would repeat clips there. If fewer clips than processes are left for
-    the last turn, they are added to the turn before.
+    the last round, they are added to the round before.
     """
 
     def __init__(self, order: EpochOrder, size: int, processes: int = 1):
         # Not called batch_size: Accelerate would fill up batches of a sampler with that attribute.
         self.order = order
         self.processes = processes
-        self.together = size * processes
-        self.turns, rest = divmod(len(order), self.together)
-        if rest >= processes:
-            self.turns += 1
+        self.clips_per_round = size * processes
+        self.rounds, remainder = divmod(len(order), self.clips_per_round)
+        if remainder >= processes:
+            self.rounds += 1
 
     def __len__(self) -> int:
-        return self.turns * self.processes
+        return self.rounds * self.processes
 
     def __iter__(self) -> Iterator[list[int]]:
         clips = list(self.order)
-        for turn in range(1, self.turns + 1):
-            begin = (turn - 1) * self.together
-            end = len(clips) if turn == self.turns else turn * self.together
+        for number in range(1, self.rounds + 1):
+            begin = (number - 1) * self.clips_per_round
+            end = len(clips) if number == self.rounds else number * self.clips_per_round
             for batch in np.array_split(clips[begin:end], self.processes):
                 yield batch.tolist()

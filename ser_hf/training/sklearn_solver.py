@@ -231,7 +231,7 @@ def _cross_validate(
     count = len(windows.labels)
     held_out = np.zeros((len(candidates), count, windows.classes), dtype=np.float32)
     train_losses = np.zeros((len(candidates), len(folds)))
-    for fold, (trained, held) in enumerate(folds):
+    for fold, (trained, left_out) in enumerate(folds):
         mean, deviation = scale_of(windows.vectors[trained])
         scaled = ((windows.vectors - mean) / deviation).astype(np.float32)
         inner: Folds = []
@@ -243,7 +243,7 @@ def _cross_validate(
                 estimator, scaled[trained], windows.labels[trained], windows.weights[trained]
             )
             classifier = as_module(estimator, model.classifier).to(model.device)
-            held_out[i, held] = logits_of(classifier, scaled[held])
+            held_out[i, left_out] = logits_of(classifier, scaled[left_out])
             train_logits = logits_of(classifier, scaled[trained])
             train_losses[i, fold] = evaluate(train_logits, trained)["loss"]
     return _CrossValidation(held_out, train_losses)
@@ -267,7 +267,7 @@ def _history(
             "candidate": candidate,
             "train_loss": float(validated.train_losses[i].mean()),
             "validation": evaluate(logits, all_windows),
-            "folds": [evaluate(logits[held], held)[metric] for _, held in folds],
+            "folds": [evaluate(logits[left_out], left_out)[metric] for _, left_out in folds],
         }
         history.append(entry)
         settings = ", ".join(f"{name} {value:g}" for name, value in candidate.items())

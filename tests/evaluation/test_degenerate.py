@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 
 from ser_hf.evaluation.calibration import HIGHEST, LOWEST
-from ser_hf.evaluation.degenerate import FAULTS, ModelFacts, degenerate, without_details
+from ser_hf.evaluation.degenerate import FAULTS, CheckedModel, degenerate, without_details
 
 LABELS = ["angry", "happy", "sad"]
 
-FINE = ModelFacts(
+FINE = CheckedModel(
     LABELS, [[60, 10, 0], [10, 60, 1], [1, 1, 60]], 0.8, ["toy:1", "toy:2", "toy:3"], 1.3
 )
 CONSTANT = [[60, 0, 0], [59, 1, 0], [60, 0, 0]]

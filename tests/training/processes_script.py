@@ -37,7 +37,7 @@ def counts(rank):
     if rank == 1:
         counted.add(torch.eye(3)[torch.tensor([0, 1])], torch.tensor([0, 2]))
     counted.add(torch.eye(3)[torch.tensor([rank])], torch.tensor([0]))
-    return [counted.take(), counted.take()]
+    return [counted.pop_counts(), counted.pop_counts()]
 
 
 def main(folder, command):

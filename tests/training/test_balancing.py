@@ -102,8 +102,8 @@ def test_copies_differ_and_every_recording_is_there_once(mixed):
     assert len(set(pairs)) == len(pairs)
     once = recordings(entries)
     assert once.select_columns(mixed.column_names).to_dict() == mixed.to_dict()
-    lots = np.asarray(entries["lot"][:])
-    assert set(np.asarray(entries["copy"][:])[lots == ALWAYS]) == {0, 1, 2}
+    rotations = np.asarray(entries["rotation"][:])
+    assert set(np.asarray(entries["copy"][:])[rotations == ALWAYS]) == {0, 1, 2}
     assert entries["length"][:] == sorted(entries["length"])
 
 

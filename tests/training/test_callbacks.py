@@ -177,11 +177,11 @@ def test_batches_are_counted_until_taken():
     counts = TrainingCounts(3)
     counts.add(_logits([0, 2, 2]), torch.tensor([0, 1, 2]))
     counts.add(_logits([2, 0]), torch.tensor([1, 1]))
-    taken = counts.take()
+    taken = counts.pop_counts()
     assert taken.dtype == torch.int64
     assert taken.tolist() == [[1, 0, 0], [1, 0, 2], [0, 0, 1]]
     counts.add(_logits([1]), torch.tensor([0]))
-    assert counts.take().tolist() == [[0, 1, 0], [0, 0, 0], [0, 0, 0]]
+    assert counts.pop_counts().tolist() == [[0, 1, 0], [0, 0, 0], [0, 0, 0]]
     assert taken.sum() == 5, "what was taken stays"
 
 

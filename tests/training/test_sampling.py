@@ -65,11 +65,11 @@ def test_one_process_has_whole_batches_and_a_last_shorter_one():
 
 @pytest.fixture
 def turns():
-    """Thirteen entries: five of every epoch, two of a lot of six, one of a lot of two."""
+    """Thirteen entries: five of every epoch, two of a rotation of six, one of a rotation of two."""
     columns = {
-        "lot": [ALWAYS] * 5 + [0] * 6 + [1] * 2,
-        "turn": [0] * 5 + [3, 1, 0, 2, 5, 4] + [1, 0],
-        "take": [0] * 5 + [2] * 6 + [1] * 2,
+        "rotation": [ALWAYS] * 5 + [0] * 6 + [1] * 2,
+        "position": [0] * 5 + [3, 1, 0, 2, 5, 4] + [1, 0],
+        "per_epoch": [0] * 5 + [2] * 6 + [1] * 2,
     }
     return EpochSchedule(Dataset.from_dict(columns))
 
