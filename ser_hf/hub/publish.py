@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from huggingface_hub import DatasetCardData
 
-from ..corpora import corpora_facts
 from ..inference.reference import read_reference
 from ..loading.data_only import data_only
 from ..loading.files import ADAPTER
@@ -356,7 +355,7 @@ def stage_report(
     predictions = _read_predictions(source / "predictions.parquet")
     private_paths = machine_paths(run, _folder_of_clips(predictions), recipe=recipe)
     report = _public_report(source, private_paths)
-    corpora = corpora_facts(*corpora_of(report, recipe["corpus"], report.evaluated_split))
+    corpora = corpora_of(report, recipe["corpus"], report.evaluated_split).facts_of_each()
 
     folder.mkdir(parents=True, exist_ok=True)
     write_report(

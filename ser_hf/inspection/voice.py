@@ -59,6 +59,30 @@ class ClipVoice:
 
 
 @dataclasses.dataclass(frozen=True)
+class Medians:
+    """The median of each of the `DESCRIPTORS` over some clips, and the number of these clips.
+
+    A median is None where no clip has the descriptor.
+    """
+
+    clips: int
+    pitch: float | None
+    speech_share: float | None
+    onset_rate: float | None
+
+    @classmethod
+    def of(cls, voices: Sequence[ClipVoice]) -> "Medians":
+        """The medians over these clips."""
+        pitches = [voice.pitch for voice in voices if voice.pitch is not None]
+        return cls(
+            clips=len(voices),
+            pitch=_median(pitches),
+            speech_share=_median([voice.speech_share for voice in voices]),
+            onset_rate=_median([voice.onset_rate for voice in voices]),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
 class VoiceSample:
     """The described clips, with similar numbers of clips of each label."""
 
@@ -84,8 +108,10 @@ class VoiceSample:
                 name: {"unit": unit, "meaning": meaning}
                 for name, (unit, meaning) in DESCRIPTORS.items()
             },
-            "by_label": {label: _medians(self.of_label(label)) for label in self.labels},
-            "all": _medians(self.clips),
+            "by_label": {
+                label: dataclasses.asdict(Medians.of(self.of_label(label))) for label in self.labels
+            },
+            "all": dataclasses.asdict(Medians.of(self.clips)),
         }
 
 
@@ -150,10 +176,6 @@ def describe_clip(file: AudioFile) -> ClipVoice:
     )
 
 
-def _medians(voices: Sequence[ClipVoice]) -> dict[str, Any]:
-    """The number of clips, and the median of each descriptor (None where no clip has it)."""
-    row: dict[str, Any] = {"clips": len(voices)}
-    for name in DESCRIPTORS:
-        values = [getattr(voice, name) for voice in voices if getattr(voice, name) is not None]
-        row[name] = statistics.median(values) if values else None
-    return row
+def _median(values: Sequence[float]) -> float | None:
+    """The median, or None without a value."""
+    return statistics.median(values) if values else None

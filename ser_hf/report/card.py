@@ -194,13 +194,13 @@ def model_card(
     model = report.model
     corpus = recipe["corpus"]
     training_data = corpora_of(report, corpus, "train", "validation")
-    trained = corpora_facts(*training_data)
+    trained = training_data.facts_of_each()
     architecture, about = _network(report, recipe["model"])
     metadata = _metadata(report, corpus, trained, location, report_repo)
     values = report_values(report) | {
         "over": runs,
         "card_data": metadata.to_yaml(),
-        "corpus": corpus_facts(*training_data),
+        "corpus": training_data.facts(),
         "corpora_facts": trained,
         "location": location,
         "architecture": architecture,
@@ -230,8 +230,8 @@ def _metadata(
         trained: facts about the corpora of the training data.
     """
     model = report.model
-    facts = corpus_facts(*corpora_of(report, corpus, "train", "validation"))
-    evaluated = corpora_facts(*corpora_of(report, corpus, report.evaluated_split))
+    facts = corpora_of(report, corpus, "train", "validation").facts()
+    evaluated = corpora_of(report, corpus, report.evaluated_split).facts_of_each()
     is_hub_id = _HUB_ID.fullmatch(location) and not Path(location).exists()
     licensed = [*trained, OPENSMILE] if "openSMILE" in model.preparation else trained
     base = {}
@@ -278,13 +278,35 @@ def _cost(report: Report, runs: Runs | None) -> dict[str, str]:
     return cost
 
 
-def corpora_of(
-    report: Report, corpus: Mapping[str, Any], *parts: str
-) -> tuple[str, dict[str, Any], set[str]]:
-    """The arguments of `corpus_facts` for the clips of some splits.
+@dataclasses.dataclass(frozen=True)
+class SplitCorpora:
+    """The corpora that the clips of some splits are from.
 
-    They are the name and the options of the recipe's corpus, and the names of the corpora in these
-    splits. Splits that the report lacks are left out.
+    Attributes:
+        corpus: the name of the recipe's corpus, which may be a mixture.
+        options: the options of the recipe's corpus.
+        names: the names of the corpora in these splits.
+    """
+
+    corpus: str
+    options: dict[str, Any]
+    names: frozenset[str]
+
+    def facts(self) -> dict[str, Any]:
+        """The metadata of these corpora together, as `corpus_facts` returns it."""
+        return corpus_facts(self.corpus, self.options, self.names)
+
+    def facts_of_each(self) -> list[dict[str, Any]]:
+        """The metadata of each of these corpora, as `corpora_facts` returns it."""
+        return corpora_facts(self.corpus, self.options, self.names)
+
+
+def corpora_of(report: Report, corpus: Mapping[str, Any], *parts: str) -> SplitCorpora:
+    """Find the corpora of the clips of some splits; splits that the report lacks are left out.
+
+    Args:
+        corpus: the section `corpus` of the recipe.
+        parts: names of splits.
     """
     keys = settings_class(corpus["name"]).model_fields
     options = {
@@ -292,12 +314,12 @@ def corpora_of(
         for key, value in corpus.items()
         if key in keys and key not in CorpusSettings.model_fields
     }
-    corpora = set()
+    names = set()
     for part in parts:
         if part in report.protocol.parts:
             speakers = report.protocol.parts[part].speakers
-            corpora |= {speaker.partition(":")[0] for speaker in speakers}
-    return corpus["name"], options, corpora
+            names |= {speaker.partition(":")[0] for speaker in speakers}
+    return SplitCorpora(corpus=corpus["name"], options=options, names=frozenset(names))
 
 
 def _datasets(corpus: Mapping[str, Any]) -> list[str]:
