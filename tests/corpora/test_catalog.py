@@ -30,7 +30,13 @@ def test_every_corpus_has_the_facts_of_a_card(name):
         assert facts["url"].startswith("http")
         assert len(facts["citation"]) > 60
         assert facts["license"]
-        assert facts["non_commercial"] is (name != "cremad")
+        assert isinstance(facts["non_commercial"], bool)
+
+
+@pytest.mark.parametrize("name", ["emodb", "iemocap", "msp_podcast", "ravdess", "savee", "tess"])
+def test_licenses_that_exclude_commercial_use(name):
+    assert corpus_facts(name, {})["non_commercial"] is True
+    assert corpus_facts("cremad", {})["non_commercial"] is False
 
 
 @pytest.mark.parametrize("name", sorted(CORPORA))
