@@ -53,6 +53,12 @@ def tables() -> One:
     return lambda seed, folder: fuzz_inputs.one_table(random.Random(seed), folder)
 
 
+def known_tables() -> One:
+    from support import table_variations
+
+    return lambda seed, folder: table_variations.one_known_table(random.Random(seed), folder)
+
+
 def recipes() -> One:
     from support import fuzz_recipes
 
@@ -70,7 +76,13 @@ def folders() -> One:
     return lambda seed, folder: fuzz_folders.attack(model, run, folder / "scratch", seed)
 
 
-GENERATORS = {"audio": audio, "tables": tables, "recipes": recipes, "folders": folders}
+GENERATORS = {
+    "audio": audio,
+    "tables": tables,
+    "known_tables": known_tables,
+    "recipes": recipes,
+    "folders": folders,
+}
 
 
 def work(name: str, seed: int, seconds: float, examples: int) -> None:

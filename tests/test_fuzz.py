@@ -5,12 +5,14 @@ does it for hours.
 import random
 
 import pytest
-from support import fuzz_inputs
+from support import fuzz_inputs, table_variations
 
 BOUNDED_MESSAGES = True
 
 
-@pytest.mark.parametrize("one", [fuzz_inputs.one_audio, fuzz_inputs.one_table])
+@pytest.mark.parametrize(
+    "one", [fuzz_inputs.one_audio, fuzz_inputs.one_table, table_variations.one_known_table]
+)
 @pytest.mark.filterwarnings("ignore")
 def test_damaged_input_is_read_or_refused_in_one_line(one, tmp_path, monkeypatch):
     monkeypatch.setenv("SER_HF_CACHE", str(tmp_path / "cache"))

@@ -140,3 +140,21 @@ def test_metadata_of_each_part_in_json_lines(folder):
 def test_a_mistake_is_named(folder, texts, message):
     with pytest.raises(UserError, match=message):
         parse(folder("a.wav", **texts))
+
+
+def test_a_folder_of_a_split_below_the_label_is_passed_over(folder):
+    root = folder("0001/Angry/train/0001_a.wav", "0002/Sad/test/0002_s.wav")
+    clips = parse(root, speaker_pattern="^([0-9]{4})/").clips
+    assert [(clip.emotion, clip.extra["split"]) for clip in clips] == [
+        ("angry", "train"),
+        ("sad", "test"),
+    ]
+
+
+def test_unknown_folders_are_named_with_their_remedy(folder):
+    root = folder("set_one/s1_x.wav", "set_two/s1_x.wav", "set_two/s2_x.wav")
+    with pytest.raises(UserError, match="the folder 'set_one' .*, nor 'set_two' .2 files.; map it"):
+        parse(root, speaker_pattern="(s[0-9])")
+    root = folder("angry/anna/01.wav")
+    with pytest.raises(UserError, match="'anna' is not a known emotion; the folder 'angry' above"):
+        parse(root, no_speaker="one")

@@ -1,12 +1,19 @@
 """Test clips of an evaluation: labels that the model has, and new speakers."""
 
+import dataclasses
+
 import pytest
 from datasets import ClassLabel, Dataset
 from support.reports import typed, whole_report
 
 from ser_hf.corpora import Corpus
-from ser_hf.experiment.evaluated_clips import EvaluationOptions, select_test_clips
+from ser_hf.experiment.evaluated_clips import (
+    EvaluationOptions,
+    recognized_speakers,
+    select_test_clips,
+)
 from ser_hf.experiment.provenance import TrainingProvenance
+from ser_hf.experiment.training_clips import short_hash
 from ser_hf.report.views import evaluated_speakers
 from ser_hf.utils.errors import UserError
 
@@ -47,6 +54,33 @@ def test_unknown_labels_and_training_speakers_are_left_out(corpus):
     }
     assert "6 clips are not evaluated: the model has no label for boredom." in clips.protocol.notes
     assert clips.audit.shared == {"train/test": {"speakers": 0}}
+
+
+def test_training_speakers_are_recognized_in_another_spelling(corpus):
+    provenance = trained_on("TOY:A ", "toy:\uff42", "toy:d")
+    clips = select_test_clips(corpus, NAMES, provenance, EvaluationOptions())
+    assert set(clips.dataset["speaker"]) == {"toy:c"}
+    options = EvaluationOptions(training_speakers=True)
+    clips = select_test_clips(corpus, NAMES, provenance, options)
+    assert clips.protocol.leak.startswith("2 of 3 test speakers are in the model's training")
+
+
+def test_training_speakers_are_recognized_by_their_recordings(corpus):
+    count = len(corpus.dataset)
+    hashes = [f"{row:032x}"[::-1] for row in range(count)]
+    hashed = corpus.dataset.add_column("content_hash", hashes)
+    provenance = dataclasses.replace(
+        trained_on("other:1"), clips=frozenset({short_hash(hashes[0]), short_hash(hashes[-1])})
+    )
+    recognized = recognized_speakers(hashed, provenance)
+    assert recognized == {"toy:a", "toy:c"}
+    clips = select_test_clips(corpus, NAMES, provenance, EvaluationOptions(), recognized=recognized)
+    assert set(clips.dataset["speaker"]) == {"toy:b"}
+    assert "16 clips are not evaluated: the model was trained on recordings of their" in " ".join(
+        clips.protocol.notes
+    )
+    assert recognized_speakers(hashed, trained_on("toy:a")) == frozenset()
+    assert recognized_speakers(hashed, None) == frozenset()
 
 
 def test_requested_training_speakers_are_a_leak(corpus):
