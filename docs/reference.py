@@ -13,8 +13,9 @@ import typing
 from pathlib import Path
 
 MARKER = re.compile(r"^<!-- from the code: (\w+) -->$", re.MULTILINE)
-# After this line, a page follows from the code.
+# After the first line, a page follows from the code: up to the second line, or to its end.
 WRITTEN = "<!-- written by python docs/reference.py -->\n"
+WRITTEN_END = "<!-- end of what python docs/reference.py writes -->\n"
 
 
 def on_page_markdown(markdown, page, config, files):
@@ -193,7 +194,7 @@ def report_keys():
                 f"| `{field.alias or name}` | {words(field.annotation)} | "
                 f"{field.description or ''} |\n"
             )
-            kinds += [own for own in models_in(field.annotation) if own not in kinds]
+            kinds += [section for section in models_in(field.annotation) if section not in kinds]
         parts.append("\n")
     return "".join(parts)
 
@@ -201,7 +202,10 @@ def report_keys():
 def models_in(kind):
     if hasattr(kind, "model_fields"):
         return [kind]
-    return [own for argument in typing.get_args(kind) for own in models_in(argument)]
+    models = []
+    for argument in typing.get_args(kind):
+        models += models_in(argument)
+    return models
 
 
 def metric_definitions():
@@ -213,21 +217,28 @@ def metric_definitions():
     return "| key | name | definition |\n|---|---|---|\n" + "".join(rows)
 
 
-PARTS = {
-    part.__name__: part for part in (command_line, python_api, report_keys, metric_definitions)
-}
+PARTS = {part.__name__: part for part in (command_line, python_api)}
 
 # Pages that are in the repository with what follows from the code.
-STORED = {"recipe-keys.md": recipe_keys, "network-keys.md": network_keys}
+STORED = {
+    "recipe-keys.md": recipe_keys,
+    "network-keys.md": network_keys,
+    "report-keys.md": report_keys,
+    "metrics.md": metric_definitions,
+}
 
 
 def stored_page(name):
     """The text that a page in `STORED` must have."""
     text = (Path(__file__).parent / name).read_text(encoding="utf-8")
-    introduction, written, _ = text.partition(WRITTEN)
+    introduction, written, rest = text.partition(WRITTEN)
     if not written:
         raise ValueError(f"{name}: has no line {WRITTEN.strip()}")
-    return f"{introduction}{WRITTEN}{STORED[name]().rstrip()}\n"
+    _, end, conclusion = rest.partition(WRITTEN_END)
+    written += f"\n{STORED[name]().strip()}\n"
+    if end:
+        end = f"\n{end}"
+    return f"{introduction}{written}{end}{conclusion}"
 
 
 def write_all():
