@@ -147,7 +147,9 @@ class SweepStudy:
         task = TASKS[base.task]
         metric = self.search.metric
         if metric not in task.headline:
-            raise UserError(f"metric: {metric} is none of task {task.name}; set it to {task.main}")
+            raise UserError(
+                f"metric: {metric} is not a metric of task {task.name}; set it to {task.main}"
+            )
         self.metrics = task.headline
         self.epochs = round(base.training.arguments.get("num_train_epochs") or 1)
         self._open()

@@ -29,3 +29,8 @@ def swept(tmp_path):
 
     start.folder = tmp_path / "sweep"
     return start
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path / 'shared.db'}"

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import time
 from pathlib import Path
 
 import sqlalchemy
@@ -17,6 +18,8 @@ SPACE = {
         "model.dropout": [0.1, 0.3],
     },
 }
+POINTS = {"training.learning_rate": [1e-3, 2e-3, 5e-3], "model.dropout": [0.1, 0.3]}
+GRID = {"search": "grid", "trials": None, "space": POINTS}
 
 
 @sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
@@ -120,3 +123,24 @@ class Runs:
 
     def validate(self, watch, epoch, uar):
         watch((), float(epoch), {"uar": uar, "loss": 1 - uar})
+
+
+class Killed(BaseException):
+    """What a SIGKILL leaves: nothing is recorded of it."""
+
+
+def raise_at(error, when):
+    def before(recipe, epoch):
+        if when(recipe, epoch):
+            raise error
+
+    return before
+
+
+def wait_for(condition):
+    while not condition():
+        time.sleep(0.01)
+
+
+def page(folder):
+    return (folder / "leaderboard.html").read_text(encoding="utf-8")

@@ -55,112 +55,87 @@ def test_a_mistake_is_named_with_its_key(key, value, message):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "key"),
     [
-        ("a.b: 3", "space.a.b: expected a list of values, {low: "),
-        (
-            "a.b: {low: 1, hihg: 2}",
-            "space.a.b: expected {low: .*unexpected keyword argument 'hihg'",
-        ),
-        ("a.b: {low: 2, high: 1}", "space.a.b: .*`low <= high` must hold"),
-        ("a.b: {low: 1, high: 4, log: true, step: 2}", "space.a.b: .*only accept step is 1"),
-        (
-            "training.loss: [{focal_gamma: 2.0}]",
-            "space.training.loss: set the keys of training.loss one by one",
-        ),
-        (
-            "training.seeds: [[1], [2]]",
-            "space.training.seeds: cannot vary; all trials need the same clips",
-        ),
-        ("evaluation.part: [test]", "space.evaluation.part: cannot vary"),
-        ("a.b: [1], x: {A: {a.b: 3}}", "space: a trial would set both a.b and a.b;"),
-        ("x: {A: {a.b.c: 1, space: {a.b: [1]}}}", "space: a trial would set both a.b.c and a.b;"),
+        ("a.b: 3", "space.a.b"),
+        ("a.b: {low: 1, hihg: 2}", "space.a.b"),
+        ("a.b: {low: 2, high: 1}", "space.a.b"),
+        ("a.b: {low: 1, high: 4, log: true, step: 2}", "space.a.b"),
+        ("training.loss: [{focal_gamma: 2.0}]", "space.training.loss"),
+        ("training.seeds: [[1], [2]]", "space.training.seeds"),
+        ("evaluation.part: [test]", "space.evaluation.part"),
     ],
 )
-def test_a_mistake_in_a_space_is_named_with_its_full_key(text, message):
-    with pytest.raises(UserError, match=f"^{message.replace('{', '.').replace('}', '.')}"):
+def test_a_mistake_in_a_space_is_named_with_its_full_key(text, key):
+    with pytest.raises(UserError, match=rf"^{key}: "):
+        read_space(parse_yaml(f"trials: 3\nspace: {{{text}}}", ""))
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("a.b: [1], x: {A: {a.b: 3}}", "a.b and a.b"),
+        ("x: {A: {a.b.c: 1, space: {a.b: [1]}}}", "a.b.c and a.b"),
+    ],
+)
+def test_a_key_that_a_trial_would_set_twice_is_refused(text, keys):
+    with pytest.raises(UserError, match=rf"^space: a trial would set both {keys};"):
         read_space(parse_yaml(f"trials: 3\nspace: {{{text}}}", ""))
 
 
 def test_a_grid_has_a_bound():
-    with pytest.raises(
-        UserError, match="search: a grid of more than 2000 points; shorten its lists"
-    ):
-        read_space(
-            {
-                "search": "grid",
-                "space": {"a.b": {"low": 1, "high": 50}, "a.c": {"low": 1, "high": 50}},
-            }
-        )
+    space = {"a.b": {"low": 1, "high": 50}, "a.c": {"low": 1, "high": 50}}
+    with pytest.raises(UserError, match="^search: a grid of more than 2000 points"):
+        read_space({"search": "grid", "space": space})
 
 
 def test_a_grid_has_every_point_once_and_the_keys_of_a_bundle_only_with_that_bundle():
     fast = {"freeze.encoder": True, "audio.max_duration": 3.0}
     full = [
-        {"freeze.top_layers": top, "audio.max_duration": length}
-        for top in (2, 4)
-        for length in (3.0, 6.0)
+        {"freeze.top_layers": 2, "audio.max_duration": 3.0},
+        {"freeze.top_layers": 2, "audio.max_duration": 6.0},
+        {"freeze.top_layers": 4, "audio.max_duration": 3.0},
+        {"freeze.top_layers": 4, "audio.max_duration": 6.0},
     ]
-    assert grid({"a.b": [1, 2], **BUNDLES}) == [
-        {"a.b": first, **rest} for first in (1, 2) for rest in (fast, *full)
-    ]
+    with_1 = [{"a.b": 1, **rest} for rest in (fast, *full)]
+    with_2 = [{"a.b": 2, **rest} for rest in (fast, *full)]
+    assert grid({"a.b": [1, 2], **BUNDLES}) == with_1 + with_2
 
 
 def test_ranges_in_a_grid_are_rounded_numbers():
-    assert grid({"a.b": {"low": 0.1, "high": 0.4, "step": 0.1}}) == [
-        {"a.b": v} for v in (0.1, 0.2, 0.3, 0.4)
-    ]
-    assert grid({"a.b": {"low": 1, "high": 7, "step": 3}}) == [
-        {"a.b": value} for value in (1, 4, 7)
-    ]
-    assert grid({"a.b": {"low": 1, "high": 3}}) == [{"a.b": value} for value in (1, 2, 3)]
+    def values(**ends):
+        return [point["a.b"] for point in grid({"a.b": ends})]
+
+    assert values(low=0.1, high=0.4, step=0.1) == [0.1, 0.2, 0.3, 0.4]
+    assert values(low=1, high=7, step=3) == [1, 4, 7]
+    assert values(low=1, high=3) == [1, 2, 3]
 
 
 def test_the_checked_points_contain_every_bound_choice_and_bundle():
-    found = points(
-        read_space(
-            {"trials": 1, "space": {"a.b": [1, 2], "a.c": {"low": 0.0, "high": 1.0}, **BUNDLES}}
-        )
-    )
-    assert len(found) == 3
-    values = {(key, value) for settings in found for key, value in settings.items()}
-    assert values >= {("a.b", 1), ("a.b", 2), ("a.c", 0.0), ("a.c", 1.0), ("freeze.encoder", True)}
-    assert values >= {
-        ("freeze.top_layers", 2),
-        ("freeze.top_layers", 4),
-        ("audio.max_duration", 6.0),
-    }
+    space = {"a.b": [1, 2], "a.c": {"low": 0.0, "high": 1.0}, **BUNDLES}
+    checked = points(read_space({"trials": 1, "space": space}))
+    assert len(checked) == 3
+    values = set()
+    for settings in checked:
+        values.update(settings.items())
+    assert {("a.b", 1), ("a.b", 2), ("a.c", 0.0), ("a.c", 1.0)} <= values
+    assert {("freeze.encoder", True), ("freeze.top_layers", 2)} <= values
+    assert {("freeze.top_layers", 4), ("audio.max_duration", 6.0)} <= values
+
+
+VALUES = [1, True, "1", "true", 1.0, 1e-5, None, "null", [1], "", "a\nb", "[a", "a b ", "1e5", "é"]
 
 
 def test_any_value_reaches_the_recipe_and_one_true_and_the_word_one_are_three_choices():
-    values = [
-        1,
-        True,
-        "1",
-        "true",
-        1.0,
-        1e-5,
-        None,
-        "null",
-        [1],
-        "",
-        "a\nb",
-        "[a",
-        "a b ",
-        "1e5",
-        "é",
-    ]
-    found = [settings["a.b"] for settings in grid({"a.b": values})]
-    read = [
-        parse_yaml(override.partition("=")[2], "")
-        for own in found
-        for override in overrides({"a.b": own})
-    ]
-    assert (
-        [repr(value) for value in values]
-        == [repr(value) for value in found]
-        == [repr(value) for value in read]
-    )
+    in_grid = [settings["a.b"] for settings in grid({"a.b": VALUES})]
+    in_recipe = []
+    for value in in_grid:
+        (override,) = overrides({"a.b": value})
+        in_recipe.append(parse_yaml(override.partition("=")[2], ""))
+
+    # Equal values of different types, such as 1 and True, have different texts.
+    assert [repr(value) for value in in_grid] == [repr(value) for value in VALUES]
+    assert [repr(value) for value in in_recipe] == [repr(value) for value in VALUES]
 
 
 @pytest.mark.parametrize("search", ["grid", "random"])
@@ -174,20 +149,17 @@ def test_keys_and_values_unknown_to_the_recipe_are_refused_before_any_run(search
         "training.lerning_rate: unknown key; the nearest known key is training.learning_rate "
         "(at training.lerning_rate=0.001)"
     )
-    assert refusal({"model.dropout": [0.1], "training.loss.label_smoothing": [0.1, 1.0]}).endswith(
-        "(at model.dropout=0.1, training.loss.label_smoothing=1)"
-    )
-    assert refusal({"x": {"A": {}, "B": {"model.lstm_hiden": 3}}}).startswith(
-        "model.lstm_hiden: unknown key"
-    )
+    too_smooth = refusal({"model.dropout": [0.1], "training.loss.label_smoothing": [0.1, 1.0]})
+    assert too_smooth.startswith("training.loss.label_smoothing: ")
+    assert too_smooth.endswith("(at model.dropout=0.1, training.loss.label_smoothing=1)")
+    misspelt = refusal({"x": {"A": {}, "B": {"model.lstm_hiden": 3}}})
+    assert misspelt.startswith("model.lstm_hiden: ")
 
 
 def test_a_range_is_checked_between_its_ends_too():
     for ends in ({"low": 8, "high": 6.4e1}, {"low": 8.0, "high": 64.0, "step": 0.5}):
         space = {"search": "random", "trials": 1, "space": {"model.lstm_hidden": ends}}
-        with pytest.raises(
-            UserError, match=r"^model\.lstm_hidden: expected a whole number .* \(at model"
-        ):
+        with pytest.raises(UserError, match=r"^model\.lstm_hidden: .* \(at model"):
             read_sweep(RECIPE, space, [])
     whole = {
         "search": "random",
@@ -212,10 +184,10 @@ def test_a_shipped_space_opens_with_its_command_and_every_point_is_a_recipe(path
     assert (verb, RECIPES.parent / space) == ("sweep", path)
     assert any(line.startswith("# needs ") for line in head)
     assert any(line.startswith(("# expect ", "# not measured here")) for line in head)
-    found = points(read_space(path))
-    assert f" {len(found)} points" in " ".join(head)
-    source = RECIPES.parent / recipe
-    recipes = {
-        read_recipe(source, [*changes, *overrides(settings)]).to_yaml() for settings in found
-    }
-    assert len(recipes) == len(found)
+    shipped = points(read_space(path))
+    assert f" {len(shipped)} points" in " ".join(head)
+    recipes = set()
+    for settings in shipped:
+        recipe_at = read_recipe(RECIPES.parent / recipe, [*changes, *overrides(settings)])
+        recipes.add(recipe_at.to_yaml())
+    assert len(recipes) == len(shipped)
