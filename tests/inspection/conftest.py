@@ -14,7 +14,7 @@ HOSTILE = "<script>alert(1)<&$x_1^$.wav"
 def faulty_root(tmp_path_factory):
     """A synthetic CREMA-D of 3 actors, 6 emotions and 3 sentences.
 
-    test_findings.py lists the defects.
+    test_corpus.py lists the defects.
     """
     root = tmp_path_factory.mktemp("CREMA-D")
     write_corpus("cremad", root, speakers=3, takes=3)

@@ -1,69 +1,15 @@
-"""Every defect of the faulty corpus has a finding with its level and files; findings about
-constructed clips.
-"""
+"""Findings about the faulty corpus and about constructed clips: their order, level and files."""
 
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from ser_hf.audio.near_duplicates import NearDuplicate
-from ser_hf.corpora import load_corpus
 from ser_hf.corpora.release import Entry
 from ser_hf.corpora.schema import Clip
 from ser_hf.corpora.verify import ReleaseCheck
-from ser_hf.inspection import inspect_corpus
 from ser_hf.inspection.findings import Finding, NearCopy, find, verdict
 from ser_hf.inspection.measure import AudioFile, Measurement
-from ser_hf.utils.errors import UserError
-
-HOSTILE = "<script>alert(1)<&$x_1^$.wav"
-ACROSS = [
-    "1002_IEO_NEU_XX.wav",
-    "1002_IEO_SAD_MD.wav",
-    "1002_IOM_NEU_XX.wav",
-    "1003_IOM_NEU_XX.wav",
-]
-DEFECTS = {
-    "refused": ("error", [], ""),
-    "clipped": ("warning", ["1001_IOM_DIS_XX.wav"], "%"),
-    "silent": ("warning", ["1001_IEO_DIS_MD.wav"], "disgust"),
-    "sampling-rates": ("warning", ["1001_IEO_FEA_MD.wav"], "22050 Hz"),
-    "silence": ("note", ["1001_IEO_HAP_MD.wav"], " s before"),
-    "duration": ("note", ["1001_IOM_HAP_XX.wav"], "0.06 s"),
-    "unknown-names": ("warning", [HOSTILE], ""),
-    "doubled-clips": (
-        "error",
-        ["1003_DFA_ANG_XX.wav", "1003_DFA_ANG_XX.wav"],
-        "cremad/1003_DFA_ANG_XX",
-    ),
-    "copies": ("warning", ["1002_DFA_NEU_XX.wav", HOSTILE], "hash "),
-    "copies-across": ("error", ACROSS, "hash "),
-    "near-copies": ("note", ["1003_DFA_SAD_XX.wav"], "and AudioWAV/1003_IEO_SAD_MD.wav ("),
-}
-
-
-def names(finding):
-    return [path.rpartition("/")[2] for path, _ in finding.files]
-
-
-def test_every_defect_has_a_finding(faulty):
-    found = {finding.code: finding for finding in faulty.findings}
-    for code, (level, files, remark) in DEFECTS.items():
-        assert (code, found[code].level, sorted(names(found[code]))) == (code, level, sorted(files))
-        if files:
-            assert remark in found[code].files[0][1], code
-        assert found[code].text.endswith("."), code
-    assert found["unreadable"].text.startswith("4 files of 55 not readable")
-    reasons = {path.rpartition("/")[2]: reason for path, reason in found["unreadable"].files}
-    assert "empty file" in reasons["1001_DFA_ANG_XX.wav"]
-    assert "not readable as audio" in reasons["1001_IEO_ANG_MD.wav"]
-    assert "truncated" in reasons["1001_IOM_ANG_XX.wav"]
-    assert "NaN" in reasons["1001_DFA_DIS_XX.wav"]
-    assert found["release"].text == "7,391 files of the release missing, 51 with other bytes."
-    reasons = {path.rpartition("/")[2]: reason for path, reason in found["release"].files}
-    assert reasons["1003_DFA_HAP_XX.wav"] == "missing"
-    assert reasons["1002_DFA_ANG_XX.wav"] == "other bytes"
 
 
 def test_the_most_serious_findings_come_first(faulty):
@@ -75,18 +21,6 @@ def test_the_most_serious_findings_come_first(faulty):
     warned = [Finding("x", "warning", "x."), Finding("x", "ok", "x.")]
     assert verdict(warned) == ("warning", "Usable for training: 1 warning.")
     assert verdict([Finding("x", "ok", "x.")]) == ("ok", "Ready for training: no remarks.")
-
-
-def test_an_inspection_says_at_what_training_stops(faulty_root, faulty):
-    refused = next(finding for finding in faulty.findings if finding.code == "refused")
-    with pytest.raises(UserError) as error:
-        load_corpus("cremad", faulty_root)
-    assert refused.text == f"Training stops here: {error.value}."
-
-
-def test_an_unknown_corpus_is_refused():
-    with pytest.raises(UserError, match=r"corpus.name: .*'nonsense'"):
-        inspect_corpus("nonsense", ".")
 
 
 def file(i, emotion="angry", speaker="a", role="clip", reason=None, **measured):

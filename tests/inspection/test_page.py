@@ -36,46 +36,6 @@ def no_charts(monkeypatch):
     monkeypatch.setattr(module, "spectrograms", lambda sample: [])
 
 
-def test_the_json_has_its_keys_and_a_row_for_every_file(facts, faulty):
-    assert set(facts) == {
-        *("format", "corpus", "root", "options", "verdict", "findings", "counts", "near_copies"),
-        *("measures", "distributions", "explained", "voice", "tables", "files"),
-    }
-    assert facts["corpus"]["license"] == "odbl"
-    assert facts["counts"]["roles"] == {
-        "clip": 54,
-        "left out": 0,
-        "unknown name": 1,
-        "absent": 0,
-        "unknown label": 0,
-        "unknown speaker": 0,
-    }
-    assert (facts["counts"]["readable_clips"], facts["counts"]["speakers"]) == (50, 3)
-    assert facts["counts"]["hours"] == pytest.approx(
-        sum(file.measured.duration for file in faulty.clips) / 3600
-    )
-    assert set(facts["findings"][0]) == {"code", "level", "text", "advice", "files", "noun"}
-    rows = {row["path"]: row for row in facts["files"]}
-    assert len(rows) == len(faulty.files) == 55
-    good = rows["AudioWAV/1002_DFA_ANG_XX.wav"]
-    assert (good["id"], good["emotion"], good["speaker"]) == (
-        "cremad/1002_DFA_ANG_XX",
-        "angry",
-        "cremad:1002",
-    )
-    assert (good["role"], good["error"], good["sex"]) == ("clip", None, "female")
-    assert good["rms"] < good["peak"] <= 0
-    bad = rows["AudioWAV/1001_DFA_ANG_XX.wav"]
-    assert bad["error"].startswith("an empty file")
-    assert bad["duration"] is None
-    assert {"first", "second", "overlap", "bit_error_rate"} == set(facts["near_copies"][0])
-    assert (
-        sum(facts["tables"]["label_by_speaker"]["total"])
-        == facts["distributions"]["duration"]["clips"]
-        == 50
-    )
-
-
 def test_the_page_is_one_file(page, written):
     assert {file.name for file in written.iterdir()} == {"index.html", "inspect.json"}
     assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
