@@ -8,7 +8,6 @@ import pytest
 
 from ser_hf.hub.response import Died, response_of
 from ser_hf.hub.verdict import Inspected, verdict_of
-from ser_hf.utils.errors import UserError
 
 CLIP = {"logits": [2.0, -2.0]}
 REFUSED = {"error": "RuntimeError: too short"}
@@ -121,11 +120,6 @@ def test_a_process_that_ends_without_a_response_is_a_problem(code, how):
     result = verdict_of(Inspected("a-model", Died(code, "farewell")))
     assert not result.loads
     assert result.problems == [f"The process that loads it dies {how}; its last line: farewell."]
-
-
-def test_a_clip_that_cannot_be_read_is_the_mistake_of_the_user():
-    with pytest.raises(UserError, match=r"^--clips: a\.txt is no audio$"):
-        response_of({"unreadable": "a.txt is no audio"})
 
 
 def test_a_verdict_as_json_has_its_result_among_the_keys():

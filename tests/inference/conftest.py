@@ -64,3 +64,11 @@ def published(tmp_path_factory, encoder_folder):
         return written[kind]
 
     return folder
+
+
+@pytest.fixture
+def copy(published, tmp_path):
+    """A copy of a wav2vec2 classifier, to be altered."""
+    for path in published("wav2vec2").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path

@@ -3,21 +3,10 @@
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.close import assert_near
 from support.damage import change
-from torch import nn
 
 from ser_hf import UserError
-from ser_hf.inference.batches import capture_embeddings
 from ser_hf.inference.load import load_classifier
-
-
-@pytest.fixture
-def copy(published, tmp_path):
-    """A copy of a wav2vec2 classifier, to be altered."""
-    for path in published("wav2vec2").iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    return tmp_path
 
 
 def test_a_run_and_its_model_folder_are_one(run):
@@ -90,54 +79,44 @@ def test_a_damaged_folder_prints_one_line(spoil, message, copy):
 def test_a_misspelt_run_is_not_searched_on_the_hub(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "recipe.yaml").touch()
-    with pytest.raises(
-        UserError, match=f"^{tmp_path}/mime: no such run; the nearest is {tmp_path}/mine$"
-    ):
+    message = f"^{tmp_path}/mime: no such run; the nearest is {tmp_path}/mine$"
+    with pytest.raises(UserError, match=message):
         load_classifier(tmp_path / "mime")
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path, copy):
     empty = tmp_path / "empty"
     empty.mkdir()
-    for place, message in [
-        (copy / "config.json", "a file; name a run's folder, a model folder or a Hub id"),
-        (empty, r"holds neither a model \(config.json\) nor a run"),
-        ("nobody/nothing-of-the-kind", "no such folder here, and as a model on the Hub: "),
-    ]:
-        with pytest.raises(UserError, match=message):
-            load_classifier(place, device="cpu")
+    for source in (copy / "config.json", empty, "nobody/nothing-of-the-kind"):
+        with pytest.raises(UserError, match=f"^{source}: "):
+            load_classifier(source, device="cpu")
     (empty / "recipe.yaml").touch()
     with pytest.raises(UserError, match="this run has no model yet; finish it with --resume"):
         load_classifier(empty)
-    with pytest.raises(UserError, match="--revision: .* is a folder, which has no revisions"):
+    with pytest.raises(UserError, match=f"^--revision: {copy} "):
         load_classifier(copy, revision="main")
 
 
 def test_labels_have_a_name_and_a_number_each(copy):
     change(copy / "config.json", id2label={"0": "sad", "1": "angry", "2": "sad", "3": "calm"})
-    with pytest.raises(UserError, match="several labels are called 'sad'; rename them"):
+    with pytest.raises(UserError, match=f"^{copy}.* 'sad'"):
         load_classifier(copy, device="cpu")
     change(copy / "config.json", id2label={"0": "sad", "2": "angry"})
-    with pytest.raises(
-        UserError, match="its labels have the numbers 0, 2, not 0 to 1; correct id2label"
-    ):
+    with pytest.raises(UserError, match="its labels have the numbers 0, 2, not 0 to 1"):
         load_classifier(copy, device="cpu")
     change(
         copy / "config.json", id2label={"0": "sad", "1": "angry"}, label2id={"sad": 0, "angry": 1}
     )
-    with pytest.raises(
-        UserError,
-        match=r"its weights do not fit its config.json; .* \(as many labels in id2label as",
-    ):
+    with pytest.raises(UserError, match=r"its weights do not fit its config\.json"):
         load_classifier(copy, device="cpu")
 
 
 def test_a_checkpoint_of_a_run_leads_to_the_run(run, tmp_path):
-    checkpoint = tmp_path / "own" / "checkpoints" / "checkpoint-3"
+    checkpoint = tmp_path / "run" / "checkpoints" / "checkpoint-3"
     checkpoint.mkdir(parents=True)
-    (tmp_path / "own" / "recipe.yaml").touch()
+    (tmp_path / "run" / "recipe.yaml").touch()
     with pytest.raises(
-        UserError, match=r"checkpoint-3: a training checkpoint; name its run .*/own"
+        UserError, match=r"checkpoint-3: a training checkpoint; name its run .*/run"
     ):
         load_classifier(checkpoint, device="cpu")
 
@@ -182,33 +161,3 @@ def test_a_model_on_the_hub_is_pinned_to_the_commit_that_its_configuration_had(c
     assert classifier.revision == commit
     assert classifier.source == "someone/voices"
     assert classifier.evaluation_window is None
-
-
-class OtherHead(nn.Module):
-    """A network whose head is not called classifier."""
-
-    def __init__(self, last):
-        super().__init__()
-        self.config = type("Config", (), {"num_labels": 4, "model_type": "other"})
-        self.below = nn.Linear(3, 5)
-        self.last = last
-
-    def forward(self, values):
-        return self.last(self.below(values))
-
-
-def test_embeddings_of_other_networks_are_the_input_of_the_layer_that_makes_the_logits(copy):
-    classifier = load_classifier(copy, device="cpu")
-    other = OtherHead(nn.Linear(5, 4))
-    object.__setattr__(classifier, "model", other)
-    assert not classifier.padding_safe
-    with capture_embeddings(classifier) as take:
-        other(torch.ones(2, 3))
-        assert_near(take(2), other.below(torch.ones(2, 3)))
-        other(torch.ones(2, 7, 3))
-        with pytest.raises(UserError, match="has no last layer with one input vector per clip"):
-            take(2)
-    object.__setattr__(classifier, "model", OtherHead(nn.Linear(5, 7)))
-    message = "does not end with a linear layer of 4 labels"
-    with pytest.raises(UserError, match=message), capture_embeddings(classifier):
-        pass

@@ -10,7 +10,7 @@ from support.testing import tiny_config
 from transformers import Wav2Vec2FeatureExtractor
 
 from ser_hf.evaluation.metrics import compute_metrics
-from ser_hf.loading.batches import merge, window_bounds
+from ser_hf.loading.batches import batches, merge, window_bounds
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
 from ser_hf.models import ARCHITECTURES
@@ -153,3 +153,11 @@ def test_batches_of_equal_length_predict_what_single_clips_do(
         alone = [model(collator([clip])["input_values"]).logits[0] for clip in validation]
     assert_near(logits, torch.stack(alone).numpy())
     assert trainer.evaluate()["eval_uar"] >= 0
+
+
+def test_batches_hold_similar_lengths_within_their_limits():
+    lengths = [1, 1, 2, 3, 3, 3, 9, 20]
+    assert list(batches(lengths, 3, True, 100)) == [(0, 3), (3, 6), (6, 8)]
+    assert list(batches(lengths, 3, True, 8)) == [(0, 3), (3, 5), (5, 6), (6, 7), (7, 8)]
+    assert list(batches(lengths, 2, False, 100)) == [(0, 2), (2, 3), (3, 5), (5, 6), (6, 7), (7, 8)]
+    assert list(batches([], 2, True, 100)) == []
