@@ -327,6 +327,11 @@ def stage_model(
 
 
 def require_finished(run: Path) -> None:
+    """Check that a run folder has a report and a model.
+
+    Raises:
+        UserError: naming the folder, if one of them is missing.
+    """
     if not RunFolder(run).complete or not RunFolder(run).model.is_dir():
         raise UserError(
             f"{run}: no finished run; publish takes its folder (output_dir), with model/ and "

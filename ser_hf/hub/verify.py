@@ -156,7 +156,7 @@ class _Request:
 
 
 def _run_worker(request: _Request, clips: Clips | None, token: str | None, where: str) -> Response:
-    """Run verify_worker.py in a process of its own.
+    """Run verify_worker.py in a separate process.
 
     Args:
         request: the model to load.

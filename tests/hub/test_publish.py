@@ -37,13 +37,13 @@ from ser_hf import cli
 
 verify = publish.verify
 
-def found(where, **known):
-    print("verified", where, known.get("revision"), len(known["clips"]), flush=True)
+def verified(where, **options):
+    print("verified", where, options.get("revision"), len(options["clips"]), flush=True)
     if "VERIFIED" in os.environ and not os.path.isdir(where):
-        return verify(where, **known)
+        return verify(where, **options)
     return Verdict(where, True, json.loads(os.environ["FAKE"]), largest_difference=0.0)
 
-publish.verify = found
+publish.verify = verified
 for arguments in json.loads(sys.argv[1]):
     print("code", cli.main(["publish", *arguments]), flush=True)
 """
@@ -117,30 +117,23 @@ def test_a_killed_push_continues_and_publishes_everything_once(crnn, hub, comman
     assert codes == [0], err
     assert hub.token not in out + err
     before, after = [line.split()[1:] for line in out.splitlines() if line.startswith("verified ")]
-    assert (before[1:], after) == (
-        ["None", "4"],
-        ["tester/tiny", hub.commits("tester/tiny")[0].oid, "4"],
-    )
+    assert before[1:] == ["None", "4"]
+    assert after == ["tester/tiny", hub.commits("tester/tiny")[0].oid, "4"]
     for name, kind in (("tiny", "model"), ("tiny-report", "dataset"), ("tiny", "space")):
         assert len(hub.commits(f"tester/{name}", kind)) == 2
         assert hub.private(f"tester/{name}", kind)
     files = hub.files("tester/tiny")
-    assert {
-        "model.safetensors",
-        "config.json",
-        "modeling_crnn.py",
-        "preprocessor_config.json",
-    } <= set(files)
+    needed = ["model.safetensors", "config.json", "modeling_crnn.py", "preprocessor_config.json"]
+    assert set(needed) <= files.keys()
     card = files["README.md"].decode()
     assert 'pipeline("audio-classification", model="tester/tiny", trust_remote_code=True)' in card
     assert "datasets/tester/tiny-report" in card
     assert "spaces/tester/tiny" in card
     assert all(name in files for name in ("confusion_matrix.png", "report.json", "recipe.yaml"))
     assert "reference.npz" not in files
-    everything = b"".join(
-        content for kind in ("model", "dataset", "space") for content in contents(hub, kind)
-    )
-    assert str(crnn).encode() not in everything
+    for kind in ("model", "dataset", "space"):
+        for content in contents(hub, kind):
+            assert str(crnn).encode() not in content
 
     again, _, err = ended(command(words, words[:3]))
     assert again == [0, 0], err
@@ -159,21 +152,16 @@ def test_adapters_are_published_with_the_merged_weights(adapted, hub, command):
     codes, _, err = ended(command([adapted, "--repo", "adapted"]))
     assert codes == [0], err
     files = hub.files("tester/adapted")
-    assert {
-        "adapter/adapter_config.json",
-        "adapter/adapter_model.safetensors",
-        "model.safetensors",
-    } <= set(files)
+    adapter = ["adapter/adapter_config.json", "adapter/adapter_model.safetensors"]
+    assert {"model.safetensors", *adapter} <= files.keys()
     assert not any(name.endswith(".py") for name in files)  # stock code
 
 
 def test_a_model_that_fails_the_round_trip_is_not_pushed(crnn, hub, command):
     codes, _, err = ended(command([crnn, "--repo", "random"], FAKE='["Its classifier is random."]'))
     assert codes == [2]
-    assert (
-        f"{crnn}: not published: Its classifier is random. (ser-hf verify {crnn} shows the details)"
-        in err
-    )
+    message = f"{crnn}: not published: Its classifier is random. (ser-hf verify {crnn} shows"
+    assert message in err
     assert "tester/random" not in hub.repositories("model")
 
 
@@ -201,8 +189,8 @@ def test_a_recipe_with_a_repository_publishes_at_its_end(crnn, tmp_path, monkeyp
     ("section", "message"),
     [
         ("{space: true}", r"^hub\.space: nothing is published while hub\.repo is null"),
-        ("{repo: a/b/c}", r"^hub\.repo: expected USER/NAME, .*got 'a/b/c'"),
-        ("{repo: a/b, benchmark: c}", r"^hub\.benchmark: expected USER/NAME .*got 'c'"),
+        ("{repo: a/b/c}", r"^hub\.repo: .*'a/b/c'"),
+        ("{repo: a/b, benchmark: c}", r"^hub\.benchmark: .*'c'"),
     ],
 )
 def test_the_repository_is_checked_before_training(section, message):
@@ -213,46 +201,51 @@ def test_the_repository_is_checked_before_training(section, message):
 def test_an_unfinished_run_is_refused(tmp_path, crnn):
     with pytest.raises(UserError, match="no finished run"):
         stage_model(tmp_path, tmp_path / "staged", repo_id="tester/tiny")
-    with pytest.raises(UserError, match="reference.npz: missing; rerun the run, which writes it"):
+    with pytest.raises(UserError, match=r"reference\.npz: missing"):
         read_reference(tmp_path)
 
 
 def test_a_path_of_this_machine_is_refused(tmp_path, crnn):
     copied = shutil.copytree(crnn, tmp_path / "run")
     (copied / "model" / "recipe.yaml").write_text(f"root: {copied.resolve()}/data\n")
-    with pytest.raises(
-        UserError, match="recipe.yaml: contains .*, a path of this machine, and is not published"
-    ):
+    with pytest.raises(UserError, match=r"recipe\.yaml: contains .*, a path of this machine"):
         stage_model(copied, tmp_path / "staged", repo_id="tester/tiny")
+
+
+def change_code(model):
+    (model / "modeling_crnn.py").write_text("import os")
+    return "modeling_crnn.py"
+
+
+def rename_weights(model):
+    (model / "model.safetensors").rename(model / "model.bin")
+    return "model.safetensors"
+
+
+def link_from_the_model(model):
+    (model / "notes.json").symlink_to("/etc/hostname")
+    return "notes.json"
+
+
+def link_from_the_report(model):
+    picture = model.parent / "report" / "confusion.png"
+    picture.unlink(missing_ok=True)
+    picture.symlink_to("/etc/hostname")
+    return "confusion.png"
 
 
 @pytest.mark.parametrize(
-    ("harm", "message"),
-    [
-        (
-            lambda run: (run / "model" / "modeling_crnn.py").write_text("import os"),
-            "modeling_crnn.py is changed",
-        ),
-        (
-            lambda run: (run / "model" / "model.safetensors").rename(run / "model" / "model.bin"),
-            "a pickle, such as",
-        ),
-        (
-            lambda run: (run / "model" / "notes.json").symlink_to("/etc/hostname"),
-            "notes.json: leads to /etc/",
-        ),
-        (
-            lambda run: (run / "report" / "confusion.png").symlink_to("/etc/hostname"),
-            "confusion.png: leads to /etc/",
-        ),
-    ],
+    "harm", [change_code, rename_weights, link_from_the_model, link_from_the_report]
 )
-def test_a_run_that_somebody_else_made_is_refused(tmp_path, crnn, harm, message):
+def test_a_run_that_somebody_else_made_is_refused(tmp_path, crnn, harm):
     copied = Path(shutil.copytree(crnn, tmp_path / "run"))
-    (copied / "report" / "confusion.png").unlink(missing_ok=True)
-    harm(copied)
-    with pytest.raises(UserError, match=message):
+    file = harm(copied / "model")
+    with pytest.raises(UserError, match=file):
         stage_model(copied, tmp_path / "staged", repo_id="tester/tiny")
+
+
+def files_in(folder):
+    return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
 
 
 def test_only_known_files_of_a_run_are_published(tmp_path, crnn):
@@ -262,12 +255,4 @@ def test_only_known_files_of_a_run_are_published(tmp_path, crnn):
         (copied / "model" / name).write_text("harm")
     stage_model(crnn, tmp_path / "expected", repo_id="tester/tiny")
     stage_model(copied, tmp_path / "staged", repo_id="tester/tiny")
-    staged, expected = (
-        {
-            path.relative_to(tmp_path / name)
-            for path in (tmp_path / name).rglob("*")
-            if path.is_file()
-        }
-        for name in ("staged", "expected")
-    )
-    assert staged == expected
+    assert files_in(tmp_path / "staged") == files_in(tmp_path / "expected")

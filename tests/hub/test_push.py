@@ -19,10 +19,10 @@ from ser_hf.utils.errors import UserError
 from ser_hf.hub import push
 from ser_hf.hub.push import resolve_repo_id
 for arguments in json.loads(sys.argv[1]):
-    folder, name, more = arguments
+    folder, name, options = arguments
     try:
-        name = resolve_repo_id(name, more.get("token"))
-        done = push.push(Path(folder), name, message="A push", **more)
+        name = resolve_repo_id(name, options.get("token"))
+        done = push.push(Path(folder), name, message="A push", **options)
         print(json.dumps([done.repo_id, done.commit, done.changed]))
     except UserError as error:
         print(json.dumps(str(error)))
@@ -106,28 +106,26 @@ def test_the_same_call_continues_after_a_failure(hub, pushed, folder):
 
 
 def test_refusals_name_the_remedy(hub, pushed, folder):
-    refusals = {
-        (
-            "hf_wrong",
-            "model",
-        ): "--repo: model: the Hub refuses the token; sign in with `hf auth login`",
-        (hub.read_token, "model"): "--repo: model: the signed-in token has no write access",
-        (hub.token, "somebody/model"): "somebody/model: the Hub forbids it",
-        (hub.token, "a/b/c"): "--repo: a/b/c: not a valid name of a repository",
-    }
-    replies = pushed(*([str(folder), name, {"token": token}] for token, name in refusals))
-    for reply, content in zip(replies, refusals.values(), strict=True):
-        assert reply.startswith(content), reply
-    (reply,) = pushed([str(folder), "model", {}], HF_TOKEN="")
-    assert reply.startswith("--repo: model: nobody is signed in; sign in with `hf auth login`")
-    (reply,) = pushed([str(folder), "model", {}], HF_HUB_OFFLINE="1")
-    assert reply == "--repo: model: HF_HUB_OFFLINE is set; unset it to use the Hub"
+    wrong, read_only, of_others, misspelt = pushed(
+        [str(folder), "model", {"token": "hf_wrong"}],
+        [str(folder), "model", {"token": hub.read_token}],
+        [str(folder), "somebody/model", {"token": hub.token}],
+        [str(folder), "a/b/c", {"token": hub.token}],
+    )
+    assert wrong.startswith("--repo: model: the Hub refuses the token; sign in with `hf auth login")
+    assert read_only.startswith("--repo: model: ")
+    assert "write access" in read_only
+    assert of_others.startswith("somebody/model: ")
+    assert misspelt.startswith("--repo: a/b/c: ")
+    (signed_out,) = pushed([str(folder), "model", {}], HF_TOKEN="")
+    assert signed_out.startswith("--repo: model: ")
+    assert "`hf auth login`" in signed_out
+    (offline,) = pushed([str(folder), "model", {}], HF_HUB_OFFLINE="1")
+    assert offline.startswith("--repo: model: HF_HUB_OFFLINE ")
 
 
 def test_a_card_that_the_hub_refuses(hub, pushed, folder):
     (folder / "README.md").write_text("---\nlicense: nonsense\n---\n")
     (reply,) = pushed([str(folder), "model", {}])
-    assert reply.startswith(
-        'tester/model: the Hub refuses its README.md: "license" must be one of'
-    ), reply
+    assert reply.startswith('tester/model: the Hub refuses its README.md: "license"'), reply
     assert len(hub.commits("tester/model")) == 1

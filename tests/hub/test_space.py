@@ -28,11 +28,9 @@ def test_its_card_and_requirements_are_what_the_hub_needs(tmp_path):
     names = {path.name for path in folder.iterdir()}
     assert names == {"app.py", "requirements.txt", "README.md", "facts.json"}
     card = SpaceCard.load(folder / "README.md")
-    assert (card.data.sdk, card.data.app_file, card.data.models) == (
-        "gradio",
-        "app.py",
-        ["tester/voices"],
-    )
+    assert card.data.sdk == "gradio"
+    assert card.data.app_file == "app.py"
+    assert card.data.models == ["tester/voices"]
     assert len(card.data.to_dict()["short_description"]) <= 60
     assert "[tester/voices](https://huggingface.co/tester/voices)" in card.text
     assert "None" not in card.content
@@ -61,10 +59,11 @@ def test_it_shows_metrics_and_limits_of_the_model(tmp_path):
 
 
 def test_a_space_has_no_figures_without_a_report(tmp_path):
-    facts = json.loads(
-        (write_space(tmp_path / "space", Demo("someone/else")) / "facts.json").read_text()
-    )
-    assert (facts["title"], facts["headline"], facts["leak"]) == ("else", None, None)
+    folder = write_space(tmp_path / "space", Demo("someone/else"))
+    facts = json.loads((folder / "facts.json").read_text())
+    assert facts["title"] == "else"
+    assert facts["headline"] is None
+    assert facts["leak"] is None
 
 
 def test_it_replaces_a_space_and_nothing_else(tmp_path):

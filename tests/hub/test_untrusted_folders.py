@@ -324,9 +324,7 @@ def test_an_encoder_of_the_hub_in_a_pickle_is_loaded_as_the_safetensors_made_of_
         "transformers.utils.hub.constants.HF_HUB_CACHE",
     ):
         monkeypatch.setattr(module, str(tmp_path))
-    with pytest.raises(
-        UserError, match="model.checkpoint: someone/voices: no model.safetensors; a pickle"
-    ):
+    with pytest.raises(UserError, match=r"^model\.checkpoint: someone/voices: .* pickle"):
         train("someone/voices")
     monkeypatch.setattr(loading, "is_offline_mode", lambda: False)
     monkeypatch.setattr(
