@@ -99,18 +99,21 @@ def one_line(text: object) -> str:
 def _with_items(message: str, items: Sequence[str], remedy: str) -> str:
     """A line of `MOST` characters: a message, as many of its items as fit, and the remedy.
 
-    The first item is always part of it.
+    Of the first item at least the beginning is part of it.
     """
     begin = one_line(f"{message}:")
     end = f"; {remedy}" if remedy else ""
     shown = [one_line(item) for item in items[:MOST]]
     while True:
-        listed = "; ".join(shown)
+        rest = ""
         if len(shown) < len(items):
-            listed += f"; and {len(items) - len(shown):,} more, {len(items):,} in all"
-        line = f"{begin} {listed}{end}"
-        if len(line) <= MOST or len(shown) == 1:
-            return line
+            rest = f"; and {len(items) - len(shown):,} more, {len(items):,} in all"
+        room = MOST - len(begin) - len(rest) - len(end) - 1
+        listed = "; ".join(shown)
+        if len(listed) <= room:
+            return f"{begin} {listed}{rest}{end}"
+        if len(shown) == 1:
+            return f"{begin} {listed[: max(0, room - 4)]} ...{rest}{end}"
         shown.pop()
 
 
