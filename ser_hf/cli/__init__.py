@@ -14,6 +14,7 @@ import typer.core
 
 from ..utils.environment import PACKAGE, TerminalHandler, __version__, freed_memory_kept
 from ..utils.errors import UserError, machine_fault, one_line
+from ..utils.processes import another_process_ended
 from . import compare, corpora, demo, evaluate, export, predict, publish, sweep, train
 
 VERBS = {
@@ -93,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"interrupted; {remedy}", file=sys.stderr)
         return 130
     except Exception as error:
+        if another_process_ended(error):
+            return 1
         if isinstance(error, OSError) and error.filename is None and not _output_works():
             return _output_fault(error)
         fault = machine_fault(error)

@@ -13,7 +13,7 @@ class Metadata:
         title: the name of the corpus in sentences.
         license: the Hub's identifier of the license, ``"other"``, or the user's text; a list if the
             corpora of a mixture have several licenses.
-        language: ISO 639 code; a list if the corpora of a mixture have several languages.
+        language: BCP 47 code; a list if the corpora of a mixture have several languages.
         url: the page of the corpus.
         citation: the publication to cite.
         acted: whether the emotions are acted.

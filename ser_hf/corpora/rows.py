@@ -17,6 +17,7 @@ from ..utils.find_file import FileFinder
 from ..utils.names import compared, composed, shown
 from ..utils.recordings import is_lfs_pointer
 from .columns import integer
+from .languages import language_code
 from .metadata import Metadata, excludes_commercial_use
 from .row_labels import LabelReader, UnknownLabels
 from .schema import EMOTIONS, UNNAMED, Clip, Listing, SkipKind
@@ -97,7 +98,7 @@ class DescribedSettings(CorpusSettings):
         Field(description="rows without a speaker: an error, left out, or all of one speaker"),
     ] = "error"
     language: Annotated[
-        str | None, Field(description="ISO 639 code for rows without a language")
+        str | None, Field(description="BCP 47 code or English name, for rows without a language")
     ] = None
     title: Annotated[str | None, Field(description="the name on cards and pages")] = None
     license: Annotated[str | None, Field(description="the license on the card")] = None
@@ -121,6 +122,11 @@ class DescribedSettings(CorpusSettings):
             acted=self.acted,
             non_commercial=excludes_commercial_use(self.license),
         )
+
+    @field_validator("language")
+    @classmethod
+    def _check_language(cls, language: str | None) -> str | None:
+        return None if language is None else language_code(language)
 
     @field_validator("speaker_pattern")
     @classmethod

@@ -41,7 +41,15 @@ from ..utils.run_folder import RunFolder
 from ..utils.yaml import dump_yaml
 from .eval_results import FOLDER as EVAL_RESULTS
 from .eval_results import Benchmark, require_comparable, write_result
-from .push import Pushed, machine_paths, push, require_no_paths, resolve_repo_id, without_paths
+from .push import (
+    Pushed,
+    machine_paths,
+    push,
+    require_no_paths,
+    require_valid_card,
+    resolve_repo_id,
+    without_paths,
+)
 from .space import Demo, write_space
 from .verdict import Verdict
 from .verify import verify
@@ -218,6 +226,7 @@ class _Publication:
                 f"{self.run}: not published: {'; '.join(verdict.problems)} "
                 f"(ser-hf verify {self.run} shows the details)"
             )
+        require_valid_card(folder, self.model_repo)
 
     def push_report(self, folder: Path) -> Pushed | None:
         if self.report_repo is None:

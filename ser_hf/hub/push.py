@@ -99,6 +99,7 @@ def push(
 
     with hub_errors(repo_id):
         if not api.repo_exists(repo_id, repo_type=kind):
+            require_valid_card(folder, repo_id, kind)
             sdk = space_sdk if kind == "space" else None
             api.create_repo(repo_id, repo_type=kind, private=private, exist_ok=True, space_sdk=sdk)
         info = api.repo_info(repo_id, repo_type=kind)
@@ -114,6 +115,27 @@ def push(
     if not changed:
         logger.info("%s is up to date: no commit", url)
     return Pushed(repo_id=repo_id, url=url, commit=commit.oid, changed=changed)
+
+
+def require_valid_card(folder: Path, repo_id: str, kind: str = "model") -> None:
+    """Let the Hub validate README.md, before a repository is created for it.
+
+    Raises:
+        UserError: if the Hub refuses the card, or cannot be reached.
+    """
+    from huggingface_hub import RepoCard
+
+    path = folder / "README.md"
+    if not path.is_file():
+        return
+    refusal = None
+    with hub_errors(repo_id):
+        try:
+            RepoCard.load(path, repo_type=kind, ignore_metadata_errors=True).validate(kind)
+        except ValueError as error:
+            refusal = getattr(error.__context__, "server_message", None) or error
+    if refusal is not None:
+        raise UserError(f"{repo_id}: the Hub refuses its README.md: {one_line(refusal)}")
 
 
 def _files_below(folder: Path) -> dict[str, Path]:

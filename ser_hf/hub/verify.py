@@ -68,14 +68,17 @@ def verify(
     location = _locate(where, revision, token)
     if clips is None and location.run is not None:
         clips, logits = read_reference(location.run.path)
-    check_configurations(location.folder)
+    contradiction = check_configurations(location.folder)
 
     logger.info("loading %s in a process without ser_hf", location.where)
     if trust_remote_code:
         inspected = _inspect_as_it_is(location, clips, token)
     else:
         inspected = _inspect_copy(location, clips, token)
-    return verdict_of(inspected, logits)
+    verdict = verdict_of(inspected, logits)
+    if contradiction is not None:
+        return dataclasses.replace(verdict, problems=[*verdict.problems, contradiction])
+    return verdict
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import logging
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -31,8 +32,10 @@ from ..utils.files import read_json
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import read_yaml
 from .classifier import Classifier
-from .model_settings import check_settings
+from .model_settings import check_settings, contradiction
 from .onnx_classifier import load_onnx
+
+logger = logging.getLogger(__name__)
 
 # SpecAugment replaces frames by this vector in training; no prediction depends on it.
 _TRAINING_ONLY = "masked_spec_embed"
@@ -77,12 +80,14 @@ def load_classifier(
     location = find_model(source, revision)
     try:
         commit = extract_commit_hash(find_file(location, "config.json", revision), None)
-        check_configurations(location, revision)
+        problem = check_configurations(location, revision)
         loaded = _load(location, source, commit or revision, trust_remote_code)
     except (torch.OutOfMemoryError, UserError):
         raise
     except Exception as error:  # a damaged folder, or code of other authors, may raise anything
         raise _unreadable_error(source, error) from None
+    if problem is not None:
+        logger.warning("%s: %s", source, problem)
     _check_labels(source, loaded.model.config.id2label)
     _check_trained(source, loaded, untrained)
 
@@ -149,8 +154,10 @@ def _refuse_misspelt_run(source: str) -> None:
         raise UserError(f"{source}: no such run; the nearest is {folder.parent / nearest[0]}")
 
 
-def check_configurations(location: str, revision: str | None = None) -> None:
+def check_configurations(location: str, revision: str | None = None) -> str | None:
     """Check that the configuration files of a model have the fields of `ModelSettings`.
+
+    Returns how the labels contradict each other, in one sentence; None if they do not.
 
     Args:
         location: a folder or a Hub id.
@@ -159,10 +166,13 @@ def check_configurations(location: str, revision: str | None = None) -> None:
     Raises:
         UserError: naming the file whose values are wrong.
     """
+    problem = None
     for name in CONFIGURATIONS:
         path = find_file(location, name, revision, required=False)
         if path:
-            check_settings(read_json(path, most=_MOST_BYTES), path)
+            settings = check_settings(read_json(path, most=_MOST_BYTES), path)
+            problem = problem or contradiction(settings)
+    return problem
 
 
 def _load(

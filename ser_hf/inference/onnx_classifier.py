@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,10 @@ from ..models.configuration import RANGES_KEY
 from ..models.preparation import Preparation
 from ..utils.errors import UserError
 from .classifier import Classifier
-from .model_settings import check_settings
+from .model_settings import OnnxSettings, check_settings
+
+_MOST_CHARACTERS = 2**20  # of one value in the metadata
+_INPUTS = {"input_values", "attention_mask"}
 
 
 class OnnxConfig(PreTrainedConfig):
@@ -29,7 +33,7 @@ class OnnxConfig(PreTrainedConfig):
 class OnnxModel(nn.Module):
     """An exported file, called like a model of transformers.
 
-    `metadata` has the values that `ser_hf.export.onnx.metadata_of` describes.
+    `settings` has the metadata of the file.
 
     Raises:
         UserError: if onnxruntime is missing, or `ser_hf.export` did not write the file.
@@ -38,21 +42,24 @@ class OnnxModel(nn.Module):
     def __init__(self, path: str | os.PathLike):
         super().__init__()
         self.session = _session(path)
-        texts = self.session.get_modelmeta().custom_metadata_map
-        self.metadata = {key: _decoded(text) for key, text in texts.items()}
-        if "id2label" not in self.metadata or "sampling_rate" not in self.metadata:
+        self.path = str(path)
+        inputs = {value.name for value in self.session.get_inputs()}
+        outputs = {value.name for value in self.session.get_outputs()}
+        if inputs != _INPUTS or "logits" not in outputs:
             raise UserError(
-                f"{path}: not written by ser-hf export; export the model with ser-hf export"
+                f"{path}: not written by ser-hf export, which has the inputs "
+                f"{' and '.join(sorted(_INPUTS))} and the output logits"
             )
-        check_settings(self.metadata, str(path))
-
+        self.settings = _settings(self.session.get_modelmeta().custom_metadata_map, path)
         self.device = torch.device("cpu")
-        problem_type = self.metadata.get("problem_type")
-        if self.metadata.get("multi_label"):
+        problem_type = self.settings.problem_type
+        if self.settings.multi_label:
             problem_type = "multi_label_classification"
-        label_names = {int(i): name for i, name in self.metadata["id2label"].items()}
-        ranges = {RANGES_KEY: self.metadata.get(RANGES_KEY)}
-        self.config = OnnxConfig(id2label=label_names, problem_type=problem_type, **ranges)
+        self.config = OnnxConfig(
+            id2label=self.settings.id2label,
+            problem_type=problem_type,
+            **{RANGES_KEY: self.settings.target_ranges},
+        )
 
     def forward(self, input_values: torch.Tensor, attention_mask: torch.Tensor) -> SimpleNamespace:
         """Compute logits, float32 (batch, labels).
@@ -61,7 +68,7 @@ class OnnxModel(nn.Module):
             input_values: waveforms, float32 (batch, samples).
             attention_mask: (batch, samples), 1 for samples of the clip and 0 for padding.
         """
-        if "quantized" not in self.metadata or len(input_values) == 1:
+        if self.settings.quantized is None or len(input_values) == 1:
             return SimpleNamespace(logits=self._run(input_values, attention_mask))
 
         # A quantized file computes one range of activations per batch, so the logits of a clip
@@ -77,7 +84,16 @@ class OnnxModel(nn.Module):
             "input_values": np.ascontiguousarray(input_values.numpy()),
             "attention_mask": np.ascontiguousarray(attention_mask.long().numpy()),
         }
-        (logits,) = self.session.run(["logits"], inputs)
+        try:
+            (logits,) = self.session.run(["logits"], inputs)
+        except Exception as error:  # its exception classes are not public
+            raise UserError(f"{self.path}: cannot be run: {first_line(error)}") from None
+        expected = (len(input_values), len(self.settings.id2label))
+        if np.shape(logits) != expected or logits.dtype != np.float32:
+            raise UserError(
+                f"{self.path}: its logits have the shape {np.shape(logits)}, expected {expected} "
+                "as in its id2label; export it again"
+            )
         return torch.from_numpy(logits)
 
 
@@ -86,7 +102,7 @@ class OnnxClassifier(Classifier):
 
     @property
     def padding_safe(self) -> bool:
-        return bool(self.model.metadata.get("padding_safe"))
+        return bool(self.model.settings.padding_safe)
 
     @property
     def encoder(self) -> bool:
@@ -101,7 +117,7 @@ def load_onnx(path: str | os.PathLike) -> OnnxClassifier:
     """
     model = OnnxModel(path)
     extractor = Wav2Vec2FeatureExtractor(
-        sampling_rate=model.metadata["sampling_rate"],
+        sampling_rate=model.settings.sampling_rate,
         do_normalize=False,
         return_attention_mask=True,
     )
@@ -110,8 +126,8 @@ def load_onnx(path: str | os.PathLike) -> OnnxClassifier:
         model=model.eval(),
         extractor=extractor,
         preparation=Preparation(),
-        revision=model.metadata.get("revision"),
-        evaluation_window=model.metadata.get("window_seconds"),
+        revision=model.settings.revision,
+        evaluation_window=model.settings.window_seconds,
         location=str(Path(path).parent),
     )
 
@@ -137,8 +153,30 @@ def _session(path: str | os.PathLike) -> Any:
         ) from None
 
 
-def _decoded(text: str) -> Any:
+def _settings(texts: Mapping[str, str], path: str | os.PathLike) -> OnnxSettings:
+    """Read the metadata of a file, which may come from anywhere.
+
+    Raises:
+        UserError: naming the key of a wrong value.
+    """
+    if "id2label" not in texts or "sampling_rate" not in texts:
+        raise UserError(
+            f"{path}: not written by ser-hf export; export the model with ser-hf export"
+        )
+    values = {}
+    for key in OnnxSettings.model_fields:
+        if key in texts:
+            values[key] = _decoded(texts[key], f"{path}: {key}")
+    return check_settings(values, str(path), OnnxSettings)
+
+
+def _decoded(text: str, where: str) -> Any:
+    """The value of a key, which is JSON or a plain text."""
+    if len(text) > _MOST_CHARACTERS:
+        raise UserError(f"{where}: more than {_MOST_CHARACTERS:,} characters; export it again")
     try:
         return json.loads(text)
-    except ValueError:  # a plain string
+    except RecursionError:
+        raise UserError(f"{where}: nested too deep; export it again") from None
+    except ValueError:
         return text

@@ -12,6 +12,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from markupsafe import Markup
 
 from ..corpora import CorpusSettings, corpora_facts, corpus_facts, settings_class
+from ..corpora.languages import hub_languages
 from ..evaluation.metrics import NAMES, definitions
 from ..utils.errors import UserError, printable
 from ..utils.files import packaged
@@ -239,7 +240,7 @@ def _metadata(
         # The relation is also finetune for adapters, because they are merged into the weights.
         base = {"base_model": model.base_model, "base_model_relation": "finetune"}
     return ModelCardData(
-        language=facts["language"],
+        language=_languages(facts["language"]),
         library_name="transformers",
         pipeline_tag="audio-classification",
         tags=["speech-emotion-recognition", "audio-classification", "ser_hf"],
@@ -250,6 +251,12 @@ def _metadata(
         **license_metadata(licensed, hub_page(location) if is_hub_id else None),
         **base,
     )
+
+
+def _languages(languages: str | Sequence[str] | None) -> str | list[str] | None:
+    """The languages as the Hub accepts them; None if no language is known."""
+    codes = hub_languages(languages)
+    return codes[0] if len(codes) == 1 else codes or None
 
 
 def _network(report: Report, settings: Mapping[str, Any]) -> tuple[str, str]:

@@ -1,6 +1,25 @@
 """The process group of a run in several processes."""
 
 import gc
+import os
+import re
+
+# What gloo, NCCL and the store of a process group report when another process has ended.
+_LOST_CONNECTION = re.compile(
+    r"connection (was )?(closed|reset|refused)|broken pipe|socket closed|remote process exited|"
+    r"recvvalue failed|wait timeout|peer closed",
+    re.IGNORECASE,
+)
+
+
+def another_process_ended(error: BaseException) -> bool:
+    """Whether an error of this process only says that the first process of the group has ended.
+
+    The first process prints its message; a traceback of every other process would hide it.
+    """
+    if os.environ.get("RANK", "0") == "0" or not isinstance(error, RuntimeError | OSError):
+        return False
+    return _LOST_CONNECTION.search(str(error)) is not None
 
 
 def end_process_group() -> None:

@@ -124,8 +124,18 @@ def test_refusals_name_the_remedy(hub, pushed, folder):
     assert offline.startswith("--repo: model: HF_HUB_OFFLINE ")
 
 
-def test_a_card_that_the_hub_refuses(hub, pushed, folder):
+@pytest.mark.parametrize(("key", "value"), [("license", "nonsense"), ("language", "English")])
+def test_no_repository_is_created_for_a_card_that_the_hub_refuses(hub, pushed, folder, key, value):
+    (folder / "README.md").write_text(f"---\n{key}: {value}\n---\n")
+    (reply,) = pushed([str(folder), "unborn", {}])
+    assert reply.startswith(f'tester/unborn: the Hub refuses its README.md: "{key}"'), reply
+    created = [request for request in hub.requests if request.path.endswith("/repos/create")]
+    assert created == []
+
+
+def test_a_card_that_the_hub_refuses_later_changes_nothing(hub, pushed, folder):
+    pushed([str(folder), "model", {}])
     (folder / "README.md").write_text("---\nlicense: nonsense\n---\n")
     (reply,) = pushed([str(folder), "model", {}])
     assert reply.startswith('tester/model: the Hub refuses its README.md: "license"'), reply
-    assert len(hub.commits("tester/model")) == 1
+    assert len(hub.commits("tester/model")) == 2

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ser_hf.inference.model_settings import check_settings
+from ser_hf.inference.model_settings import ModelSettings, check_settings, contradiction
 from ser_hf.utils.errors import UserError
 
 
@@ -48,3 +48,18 @@ def test_labels_are_numbered_from_zero_without_gaps(numbers):
     names = {number: f"label {number}" for number in numbers}
     with pytest.raises(UserError, match=rf"numbers {', '.join(numbers)}, not 0 to 1"):
         check_settings({"id2label": names}, "config.json")
+
+
+NAMES = {0: "angry", 1: "sad"}
+
+
+@pytest.mark.parametrize(
+    "numbers", [None, {}, {"angry": 0, "sad": 1}, {"LABEL_0": 0, "LABEL_1": 1}, {"angry": 0}]
+)
+def test_numbers_that_agree_or_are_missing_are_no_contradiction(numbers):
+    assert contradiction(ModelSettings(id2label=NAMES, label2id=numbers)) is None
+
+
+def test_numbers_that_contradict_the_names_are_described():
+    problem = contradiction(ModelSettings(id2label=NAMES, label2id={"angry": 1, "sad": 0}))
+    assert problem.startswith("label2id in config.json numbers angry as 1, and id2label as 0")

@@ -3,7 +3,8 @@
 import pytest
 import torch.distributed
 
-from ser_hf.utils.processes import end_process_group
+from ser_hf import cli
+from ser_hf.utils.processes import another_process_ended, end_process_group
 
 pytestmark = pytest.mark.skipif(
     not torch.distributed.is_available(), reason="this torch has no torch.distributed"
@@ -22,3 +23,35 @@ def test_a_group_is_ended(tmp_path):
     )
     end_process_group()
     assert not torch.distributed.is_initialized()
+
+
+LOST = [
+    RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:3742"),
+    RuntimeError("recvValue failed on SocketImpl(fd=4): Connection reset by peer"),
+    ConnectionResetError(104, "Connection reset by peer"),
+    BrokenPipeError(32, "Broken pipe"),
+]
+
+
+@pytest.mark.parametrize("error", LOST, ids=str)
+def test_a_lost_connection_to_the_first_process_is_recognized(monkeypatch, error):
+    monkeypatch.setenv("RANK", "1")
+    assert another_process_ended(error)
+    monkeypatch.setenv("RANK", "0")
+    assert not another_process_ended(error)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), ValueError("Broken pipe")])
+def test_other_errors_are_faults_of_this_process(monkeypatch, error):
+    monkeypatch.setenv("RANK", "1")
+    assert not another_process_ended(error)
+
+
+def test_a_second_process_prints_nothing(monkeypatch, capsys):
+    def fail(arguments):
+        raise LOST[0]
+
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(cli, "_invoke", fail)
+    assert cli.main(["train", "quickstart"]) == 1
+    assert capsys.readouterr() == ("", "")
