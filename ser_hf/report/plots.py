@@ -13,8 +13,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from ..corpora.schema import EMOTION_COLORS
+from ..evaluation.conditions import KINDS
 from ..evaluation.metrics import NAMES
-from ..evaluation.robustness import KINDS
 from ..evaluation.sections import (
     Calibration,
     ClassScores,

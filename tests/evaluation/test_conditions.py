@@ -7,7 +7,7 @@ import pytest
 
 from ser_hf.audio.transforms import mean_power
 from ser_hf.corpora.synthesis import utterance
-from ser_hf.evaluation.robustness import CONDITIONS, KINDS, Condition
+from ser_hf.evaluation.conditions import CONDITIONS, KINDS, Condition
 
 RATE = 16000
 

@@ -9,7 +9,8 @@ from support.intervals import bootstrap_intervals
 from support.predictions import predictions_of
 
 from ser_hf.evaluation import robustness as module
-from ser_hf.evaluation.robustness import CONDITIONS, Condition, robustness
+from ser_hf.evaluation.conditions import CONDITIONS, Condition
+from ser_hf.evaluation.robustness import robustness
 
 RATE = 8000
 

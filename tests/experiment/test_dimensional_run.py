@@ -16,7 +16,7 @@ from transformers import pipeline
 
 import ser_hf
 from ser_hf import cli
-from ser_hf.evaluation.robustness import CONDITIONS
+from ser_hf.evaluation.conditions import CONDITIONS
 from ser_hf.experiment.reading import read_recipe
 from ser_hf.experiment.reproduce import reproduce
 from ser_hf.hub.publish import stage_report

@@ -7,7 +7,7 @@ import soundfile
 from support.recipes import TINY_CRNN
 
 import ser_hf
-from ser_hf.evaluation.robustness import CONDITIONS
+from ser_hf.evaluation.conditions import CONDITIONS
 from ser_hf.experiment import measuring
 
 RECIPE = {
