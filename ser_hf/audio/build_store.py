@@ -26,6 +26,7 @@ from ..utils.errors import UserError
 from ..utils.order import in_order
 from .decode import AudioError, decode, read_header
 from .embedded import named_by_row
+from .remarks import RemarkKind, sentences, silent_class_sentence, silent_classes, total
 from .store import WaveformStore
 from .store_files import (
     INDEX,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 4
+_FORMAT = 5
 # Increase it if `prepare_waveform` returns another result for the same samples and settings.
 _PREPARATION_FORMAT = 1
 _LISTED_ERRORS = 5
@@ -158,6 +159,7 @@ class _Clips:
             samples=samples,
             source_length=len(recording.samples),
             channels=recording.channels,
+            remarks=int(total(recording.remarks)),
             content_hash=recording.content_hash,
             key=key,
         )
@@ -191,6 +193,7 @@ def _build(folder: Path, clips: _Clips, workers: int | None) -> None:
                     samples=store[position],
                     source_length=store.source_lengths[position],
                     channels=store.channels[position],
+                    remarks=store.remarks[position],
                     content_hash=store.content_hashes[position],
                     key=key,
                 )
@@ -304,6 +307,23 @@ def prepare(
     dataset = dataset.add_column("duration", store.durations.astype("float32"))
     dataset = dataset.add_column("content_hash", store.content_hashes)
     return dataset.select_columns(columns), store
+
+
+def notes_about_recordings(dataset: "Dataset", store: WaveformStore) -> list[str]:
+    """Sentences about recordings that a user should know about, such as silent clips.
+
+    Args:
+        dataset: rows with the columns `id` and `label`.
+        store: the store of these rows.
+    """
+    flags = store.remarks.tolist()
+    notes = list(sentences(dataset["id"][:], flags))
+    names = getattr(dataset.features.get("label"), "names", None)
+    if names:
+        labels = [names[label] for label in dataset["label"]]
+        silent = [bool(kinds & RemarkKind.SILENT) for kinds in flags]
+        notes += [silent_class_sentence(label) for label in silent_classes(labels, silent)]
+    return notes
 
 
 def _log_changes(

@@ -40,6 +40,8 @@ class WaveformStore:
         # The other arrays have one value for each clip.
         self.content_hashes: list[str] = index["content_hashes"].tolist()
         self.channels: np.ndarray = index["channels"]
+        # Sums of `ser_hf.audio.remarks.RemarkKind`.
+        self.remarks: np.ndarray = index["remarks"]
         self.keys: np.ndarray = index["keys"]  # bytes
         self.source_lengths: np.ndarray = index["source_lengths"]  # before the preparation
         self.checksums: np.ndarray = index["checksums"]

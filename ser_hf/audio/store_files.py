@@ -24,6 +24,7 @@ RECORD = np.dtype(
         ("length", "<i8"),  # samples as stored
         ("source_length", "<i8"),  # at the store's rate, before the preparation
         ("channels", "<i2"),
+        ("remarks", "<u2"),  # a sum of `ser_hf.audio.remarks.RemarkKind`
         ("content_hash", "S32"),
         ("key", "S24"),
         ("checksum", "<u8"),
@@ -39,6 +40,7 @@ class StoredClip:
         samples: float32 (samples,), prepared.
         source_length: samples before the preparation.
         channels: of the recording.
+        remarks: the kinds of remarks about the recording.
         content_hash: of the recording.
         key: of the file and of the settings.
     """
@@ -46,6 +48,7 @@ class StoredClip:
     samples: np.ndarray
     source_length: int
     channels: int
+    remarks: int
     content_hash: str
     key: str
 
@@ -61,6 +64,7 @@ def append(samples: BinaryIO, journal: BinaryIO, clip: StoredClip) -> None:
         len(clip.samples),
         clip.source_length,
         clip.channels,
+        clip.remarks,
         clip.content_hash,
         clip.key,
         xxh3_64_intdigest(clip.samples),
@@ -125,6 +129,7 @@ def write_index(folder: Path, sampling_rate: int) -> None:
         offsets=np.concatenate([[0], np.cumsum(records["length"], dtype=np.int64)]),
         content_hashes=records["content_hash"].astype(str),
         channels=records["channels"],
+        remarks=records["remarks"],
         keys=records["key"],
         checksums=records["checksum"],
         source_lengths=records["source_length"],

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from datasets import Dataset
 
 from ..audio import WaveformStore, prepare
+from ..audio.build_store import notes_about_recordings
 from ..audio.near_duplicates import NearDuplicate, near_duplicates
 from ..corpora import Corpus, CorpusSettings, read_corpus, sources_facts
 from ..corpora.download import download_missing
@@ -128,6 +129,7 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
     # `read_corpus` has logged the notes about the corpus.
     notes = list(corpus.notes)
     notes += _log_warnings(
+        *notes_about_recordings(dataset, store),
         level_note,
         contradictions(splits, dataset),
         inherited_speakers_note(inherited, splits),

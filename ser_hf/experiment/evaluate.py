@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset
 
 from ..audio import WaveformStore, prepare
+from ..audio.build_store import notes_about_recordings
 from ..corpora import Corpus, corpus_facts, corpus_settings, read_corpus, sources_facts
 from ..corpora.targets import names_of
 from ..evaluation.degenerate import CheckedModel, degenerate
@@ -168,6 +169,9 @@ def evaluate_on_corpus(
             corpus, mapping.classes, model.provenance, settings, recognized=recognized
         )
         dataset, store = _prepare(clips.dataset, model.classifier, settings)
+    notes = notes_about_recordings(dataset, store)
+    for note in notes:
+        logger.warning("%s", note)
     predictions = _predict(dataset, store, model.classifier, mapping, settings)
     report = _make_report(name, model, mapping, corpus, clips, predictions, settings)
     if settings.robustness:
@@ -181,6 +185,7 @@ def evaluate_on_corpus(
     duplicates = len(dataset) - len(set(dataset["content_hash"][:]))
     report = extended(
         report,
+        warnings=[*report.warnings, *notes],
         audit=clips.audit.model_copy(update={"duplicates": duplicates}),
         seconds=Seconds(judgement=time.perf_counter() - began),
     )

@@ -2,12 +2,13 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ..audio.decode import AudioError, NotAudioError, decode, read_header
+from ..audio.decode import AudioError, Decoded, NotAudioError, decode, read_header
+from ..audio.remarks import Remark
 from ..models.preparation import Preparation, prepare_waveform
 from ..utils.order import in_order
 from ..utils.recordings import OTHER_SUFFIXES, conversion_advice, is_lfs_pointer
@@ -98,6 +99,7 @@ def read_chunks(
     preparation: Preparation,
     skipped: Callable[[Recording, str], None] | None = None,
     grid: Grid | None = None,
+    remarked: Callable[[Recording, Sequence[Remark]], None] | None = None,
 ) -> Iterator[Chunk]:
     """Decode recordings on threads, and yield them in chunks, in the order of the recordings.
 
@@ -109,6 +111,7 @@ def read_chunks(
             is None, the first such recording raises an error.
         grid: the windows into which recordings are cut. Each window is prepared as a clip by
             itself. A chunk may end between two windows of a recording.
+        remarked: a function that receives each recording with remarks, such as a silent one.
 
     Raises:
         AudioError: naming the file that cannot be read, if `skipped` is None.
@@ -129,12 +132,15 @@ def read_chunks(
     )
 
     builder = _ChunkBuilder(sampling_rate, positioned)
-    for recording, waveform in decoded:
-        if isinstance(waveform, AudioError):
+    for recording, result in decoded:
+        if isinstance(result, AudioError):
             if skipped is None:
-                raise AudioError(f"{waveform} (--on-error skip leaves such files out)")
-            skipped(recording, str(waveform))
+                raise AudioError(f"{result} (--on-error skip leaves such files out)")
+            skipped(recording, str(result))
             continue
+        if result.remarks and remarked is not None:
+            remarked(recording, result.remarks)
+        waveform = result.samples
         clips = [(waveform, None)]
         if positioned:
             clips = _prepared_windows(waveform, sampling_rate, preparation, grid)
@@ -148,18 +154,19 @@ def read_chunks(
 
 def _read(
     recording: Recording, sampling_rate: int, preparation: Preparation | None
-) -> tuple[Recording, np.ndarray | AudioError]:
-    """Return a recording without its bytes, and its waveform or the error of reading it.
+) -> tuple[Recording, Decoded | AudioError]:
+    """Return a recording without its bytes, and its samples or the error of reading it.
 
     The waveform is prepared as one clip, unless `preparation` is None.
     """
     try:
-        waveform = _decoded(recording, sampling_rate)
+        decoded = _decoded(recording, sampling_rate)
     except AudioError as error:
         return recording, error
     if preparation is not None:
-        waveform = prepare_waveform(waveform, sampling_rate, preparation)
-    return dataclasses.replace(recording, data=None), waveform
+        waveform = prepare_waveform(decoded.samples, sampling_rate, preparation)
+        decoded = dataclasses.replace(decoded, samples=waveform)
+    return dataclasses.replace(recording, data=None), decoded
 
 
 def _prepared_windows(
@@ -181,14 +188,14 @@ def _prepared_windows(
         yield prepare_waveform(waveform[start:end], sampling_rate, preparation), position
 
 
-def _decoded(recording: Recording, sampling_rate: int) -> np.ndarray:
+def _decoded(recording: Recording, sampling_rate: int) -> Decoded:
     path = Path(recording.path)
     try:
         if recording.data is None and path.is_file() and is_lfs_pointer(path):
             raise AudioError(
                 f"{path}: a Git LFS pointer, not audio; run `git lfs pull` in that clone"
             )
-        return decode(recording.path, recording.data, sampling_rate).samples
+        return decode(recording.path, recording.data, sampling_rate)
     except NotAudioError:
         if path.suffix.lower() in OTHER_SUFFIXES - AUDIO_SUFFIXES:
             raise AudioError(f"{path}: {conversion_advice(path)}") from None

@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from tqdm.auto import tqdm
 
 from ..audio.decode import SHORTEST
+from ..audio.remarks import Remark, sentences, total
 from ..utils.errors import UserError
 from ..utils.processes import end_process_group
 from ..utils.validation import Options
@@ -243,11 +244,14 @@ def predict_tables(
         window = classifier.window(settings.window)
         grid = None
 
-    chunks = _chunks(classifier, recordings, settings, grid, skipped)
+    remarks: dict[str, int] = {}
+    chunks = _chunks(classifier, recordings, settings, grid, skipped, remarks)
     with _progress_bar(None if grid else total) as bar:
         chunks = _extend_total(chunks, bar) if grid else _warn_of_long_clip(chunks)
         for chunk, outputs in _outputs_of(classifier, chunks, window, settings, bar):
             yield table(chunk, outputs, metadata)
+    for sentence in sentences(list(remarks), list(remarks.values()), noun="recording"):
+        logger.warning("%s", sentence)
     if len(skipped) == total:
         raise NoneReadable(f"{skipped[0][1]}; none of {total} recordings can be read")
 
@@ -258,12 +262,20 @@ def _chunks(
     settings: PredictionSettings,
     grid: Grid | None,
     skipped: list[tuple[str, str]],
+    remarks: dict[str, int],
 ) -> Iterator[Chunk]:
-    """Decode the recordings; (id, reason) of each skipped recording is added to `skipped`."""
+    """Decode the recordings.
+
+    (id, reason) of each skipped recording is added to `skipped`, and the kinds of remarks about a
+    recording, by its id, to `remarks`.
+    """
 
     def skip(recording: Recording, reason: str) -> None:
         logger.warning("left out: %s", reason)
         skipped.append((recording.id, reason))
+
+    def remark(recording: Recording, remarks_of_recording: Sequence[Remark]) -> None:
+        remarks[recording.id] = int(total(remarks_of_recording))
 
     return read_chunks(
         from_dataset(recordings) if isinstance(recordings, Dataset) else recordings,
@@ -271,6 +283,7 @@ def _chunks(
         classifier.preparation,
         skipped=skip if settings.on_error == "skip" else None,
         grid=grid,
+        remarked=remark,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from ..audio.near_duplicates import NearDuplicate
+from ..audio.remarks import PHRASES, RemarkKind, silent_class_sentence, silent_classes, total
 from ..corpora.verify import ReleaseCheck
 from ..evaluation.slices import explained_variance
 from ..report.views import counted, listed
@@ -34,6 +35,28 @@ _FEW_SPEAKERS = 10
 _EXPLAINED = 0.2  # share of variance
 _REASONS = 5  # in one sentence
 _CLIPS_PER_LABEL = 10  # with fewer, the variance that labels explain is mostly chance
+
+# Remarks about files, with the level of their finding and the advice. Silence and duration have
+# findings of their own.
+_COPY_AGAIN = "Copy them again from the source, or listen to their ends."
+_REMARKS: dict[RemarkKind, tuple[Level, str]] = {
+    RemarkKind.NO_LENGTH: (
+        "note",
+        "A recorder that was stopped, or a program that wrote to a pipe, leaves such a header.",
+    ),
+    RemarkKind.OTHER_LENGTH: ("warning", _COPY_AGAIN),
+    RemarkKind.JOINED: (
+        "warning",
+        "Listen to them: a clip has one label and one speaker. Divide them if they have several.",
+    ),
+    RemarkKind.NO_END: ("warning", _COPY_AGAIN),
+    RemarkKind.SKIPPED_BYTES: ("warning", _COPY_AGAIN),
+    RemarkKind.CANCELLING_CHANNELS: (
+        "warning",
+        "One channel is the negative of the other, as by a swapped wire; other programs that mix "
+        "them get silence.",
+    ),
+}
 
 _LISTEN = "Listen to them, then leave the wrong one out with corpus.exclude."
 # The measures that describe the recording rather than the voice.
@@ -105,6 +128,7 @@ def find(
         *_rows(files),
         *_notes(notes),
         *_readability(files),
+        *_remarks(clips),
         *_identical_audio(files),
         *_near_copies(near_copies),
         *_levels(clips),
@@ -266,6 +290,19 @@ def _readability(files: Sequence[AudioFile]) -> Iterator[Finding]:
         yield Finding("readable", "ok", f"All {readable} clips can be decoded from end to end.")
 
 
+def _remarks(clips: Sequence[AudioFile]) -> Iterator[Finding]:
+    """Findings about files whose header differs from their content, and about their channels."""
+    for kind, (level, advice) in _REMARKS.items():
+        yield from _about(
+            [file for file in clips if total(file.measured.remarks) & kind],
+            PHRASES[kind],
+            code=kind.name.lower().replace("_", "-"),
+            level=level,
+            advice=advice,
+            remark=_detail_of(kind),
+        )
+
+
 def _identical_audio(files: Sequence[AudioFile]) -> Iterator[Finding]:
     """Findings about files with the same samples.
 
@@ -335,12 +372,20 @@ def _levels(clips: Sequence[AudioFile]) -> Iterator[Finding]:
     """Findings about silent and clipped clips."""
     yield from _about(
         _where(clips, lambda measured: measured.silent),
-        "silent (no sample reaches -60 dBFS)",
+        PHRASES[RemarkKind.SILENT],
         code="silent",
         level="warning",
         advice="Leave out with corpus.exclude.",
         remark=lambda file: file.clip.emotion,
     )
+    labels = [file.clip.emotion for file in clips]
+    for label in silent_classes(labels, [bool(file.measured.silent) for file in clips]):
+        yield Finding(
+            "silent-class",
+            "warning",
+            silent_class_sentence(label),
+            "Check the recordings of this class, or drop it with corpus.drop.",
+        )
     yield from _about(
         _where(clips, lambda measured: measured.clipped_share > 0),
         f"of {len(clips)} clipped: runs of 3 or more samples at full scale",
@@ -512,6 +557,15 @@ def _speaker_and_label(file: AudioFile) -> tuple[str, str]:
 
 def _reason_of(file: AudioFile) -> str:
     return file.reason
+
+
+def _detail_of(kind: RemarkKind) -> Callable[[AudioFile], str]:
+    """A function that returns the detail of a file's remark of a kind."""
+
+    def detail(file: AudioFile) -> str:
+        return "; ".join(remark.detail for remark in file.measured.remarks if remark.kind == kind)
+
+    return detail
 
 
 def _hash_of(file: AudioFile) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..audio.decode import decode
+from ..audio.remarks import Remark, is_silent
 from ..corpora import CORPORA, corpus_settings
 from ..corpora.schema import EMOTIONS, Clip
 from ..utils.order import in_order
@@ -30,8 +31,6 @@ MEASURES = {
 # this number of consecutive samples are at full scale.
 FULL_SCALE = 0.999
 CLIPPED_RUN = 3
-# A clip is silent if no sample reaches this value, -60 dBFS.
-SILENT_PEAK = 1e-3
 # Silence is measured in frames of this length. A frame is quiet if it is this number of dB below
 # the loudest frame.
 FRAME_SECONDS = 0.01
@@ -60,6 +59,7 @@ class Measurement:
         leading_silence, trailing_silence: duration of the silence before and after the sound, in
             10 ms frames that are at least 40 dB below the loudest frame.
         silent: whether no sample reaches -60 dBFS.
+        remarks: how the header differs from the file, and the like.
     """
 
     bytes: int | None = None
@@ -75,6 +75,7 @@ class Measurement:
     trailing_silence: float | None = None
     silent: bool | None = None
     content_hash: str | None = None
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +108,10 @@ class AudioFile:
         row: dict[str, Any] = {"path": self.shown, "role": self.role, "reason": self.reason}
         for key in ("id", "emotion", "speaker", "sex", "intensity"):
             row[key] = getattr(self.clip, key, None)
-        return row | dataclasses.asdict(self.measured or Measurement())
+        measured = self.measured or Measurement()
+        row |= dataclasses.asdict(measured)
+        row["remarks"] = {remark.kind.name.lower(): remark.detail for remark in measured.remarks}
+        return row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,8 +216,9 @@ def measure(path: str) -> Measurement:
         peak=_decibels(peak**2),
         loudness=gated_loudness(samples, rate),
         clipped_share=clipped_share(samples),
-        silent=peak < SILENT_PEAK,
+        silent=is_silent(samples),
         content_hash=decoded.content_hash,
+        remarks=decoded.remarks,
         floor=silence.floor,
         leading_silence=silence.leading,
         trailing_silence=silence.trailing,

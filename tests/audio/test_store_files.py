@@ -24,6 +24,7 @@ def interrupted(tmp_path):
                 samples=np.arange(length, dtype=np.float32),
                 source_length=7,
                 channels=2,
+                remarks=0,
                 content_hash=f"{i:032x}",
                 key="0" * 24,
             )

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 from support.testing import write_corpus
 
+from ser_hf.audio.remarks import RemarkKind
 from ser_hf.corpora.schema import Clip
 from ser_hf.evaluation.slices import explained_variance
 from ser_hf.inspection import inspect_corpus
@@ -70,8 +71,10 @@ def test_only_runs_at_full_scale_are_clipping():
     assert measuring.clipped_share(samples) == 7 / 1000
 
 
-def test_channels_are_mixed(tmp_path):
-    assert written(tmp_path / "d.wav", np.stack([TONE, -TONE], axis=1)).silent
+def test_channels_that_cancel_each_other_are_named_and_not_mixed(tmp_path):
+    measured = written(tmp_path / "d.wav", np.stack([TONE, -TONE], axis=1))
+    assert not measured.silent
+    assert [remark.kind for remark in measured.remarks] == [RemarkKind.CANCELLING_CHANNELS]
 
 
 def test_a_bad_file_is_a_measurement_with_an_error(tmp_path):
