@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 import tempfile
+from collections import Counter
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -85,6 +86,18 @@ class CompiledOnce:
 
 
 sys.meta_path[:0] = [Unrendered, CompiledOnce]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    """Of several processes, files with many slow tests come first and short files last: otherwise
+    one process would run a long file at the end while the other one has nothing left to do.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    tests = Counter(item.path for item in items)
+    slow_tests = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: (-slow_tests[item.path], -tests[item.path], str(item.path)))
 
 
 @pytest.fixture(scope="session", autouse=True)
