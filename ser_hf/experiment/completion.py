@@ -27,7 +27,7 @@ def complete(recipe: Recipe) -> Recipe:
 def complete_training(training: TrainingSettings, architecture: str, task: str) -> TrainingSettings:
     """The section `training` with the defaults of a network and a task."""
     from ..training.arguments import sampling_for, solvers_for
-    from ..training.optimizer import WITHOUT_WARMUP
+    from ..training.schedules import WITHOUT_WARMUP
 
     solver = training.solver or solvers_for(architecture)[0]
     changes: dict[str, Any] = {"solver": solver, "grid": _grid(training, solver, architecture)}

@@ -254,7 +254,7 @@ def _check_lora(recipe: Recipe) -> None:
 def _check_trainer(recipe: Recipe) -> None:
     """Refuse a wrong learning rate schedule or tracker."""
     from ..training.callbacks import check_report_to
-    from ..training.optimizer import check_schedule
+    from ..training.schedules import check_schedule
 
     training = recipe.training
     check_schedule(training.lr_scheduler_type, training.lr_scheduler_kwargs, training.warmup_steps)

@@ -19,7 +19,8 @@ from ..models import TRANSFERRED
 from ..utils.environment import usable_cores
 from ..utils.errors import UserError
 from ..utils.processes import end_process_group
-from .optimizer import ONE_CYCLE, parameter_groups
+from .optimizer import parameter_groups
+from .schedules import ONE_CYCLE
 from .settings import EmotionTrainerSettings
 
 _MOST_WORKERS = 8

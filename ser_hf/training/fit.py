@@ -41,8 +41,8 @@ from .feature_cache import (
 from .freezing import Freezing, freeze, innermost
 from .lora import Lora, add_lora
 from .loss import Loss
-from .optimizer import make_schedule
 from .sampling import recordings
+from .schedules import make_schedule
 from .sharding import prepare_for_sharding
 from .trainer import EmotionTrainer, expect_unused, takes_groups
 

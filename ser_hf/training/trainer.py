@@ -27,8 +27,9 @@ from .checkpoints import StepSize, rotate, seal, write_error
 from .collator import Collator
 from .freezing import frozen_modules
 from .loss import ClassificationLoss, Loss
-from .optimizer import decayed_names, make_schedule
+from .optimizer import decayed_names
 from .sampling import EpochBatches, EpochOrder, EpochSchedule
+from .schedules import make_schedule
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from ser_hf.training.arguments import (
     set_precision,
     training_arguments,
 )
-from ser_hf.training.optimizer import schedule_names
+from ser_hf.training.schedules import schedule_names
 from ser_hf.training.settings import MANAGED, Schedule, TrainerSettings, TrainingSettings
 from ser_hf.utils.errors import UserError
 
