@@ -63,7 +63,7 @@ def _refit(run: RunContext, arguments: EmotionTrainingArguments, selected: Fit) 
 
     last = fit_once(
         dataclasses.replace(run.on_fold(whole_fold), watch=None),
-        refitting(arguments, steps),
+        refitting(arguments, steps, selected.trainer.steps_per_epoch),
         planned_steps=selected.trainer.planned_steps or state.max_steps,
     )
     return dataclasses.replace(

@@ -80,7 +80,7 @@ def _model(run: RunContext) -> nn.Module:
 def _steps_line(run: RunContext, arguments: EmotionTrainingArguments) -> str:
     """The line about the number of optimizer steps."""
     clips = len(EpochSchedule(train_clips(run)))
-    steps_of_epoch = math.ceil(clips / arguments.step_batch_size)
+    steps_of_epoch = arguments.steps_per_epoch(clips)
     steps = arguments.max_steps
     if steps <= 0:
         steps = math.ceil(steps_of_epoch * arguments.num_train_epochs)

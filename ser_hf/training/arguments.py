@@ -3,6 +3,7 @@
 import atexit
 import copy
 import dataclasses
+import math
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from ..utils.environment import usable_cores
 from ..utils.errors import UserError
 from ..utils.processes import end_process_group
 from .optimizer import parameter_groups
-from .schedules import ONE_CYCLE
+from .schedules import DROPS, OF_TORCH, count_in_steps
 from .settings import EmotionTrainerSettings
 
 _MOST_WORKERS = 8
@@ -193,6 +194,10 @@ class EmotionTrainingArguments(EmotionTrainerSettings, TrainingArguments):
         """
         return min(1, super().n_gpu)
 
+    def steps_per_epoch(self, clips: int) -> int:
+        """The number of optimizer steps in which `clips` training clips are seen once."""
+        return math.ceil(clips / self.step_batch_size)
+
     @property
     def step_batch_size(self) -> int:
         """The number of clips in an optimizer step, over all processes and accumulated batches."""
@@ -231,8 +236,8 @@ def training_arguments(
     _check_strategies(arguments)
     _check_backends(arguments)
     schedule = arguments["lr_scheduler_type"]
-    if schedule == ONE_CYCLE:
-        arguments["lr_scheduler_type"] = "constant"  # transformers has no one-cycle schedule
+    if schedule in OF_TORCH:
+        arguments["lr_scheduler_type"] = "constant"  # transformers has no such schedule
     kept_checkpoints = arguments.pop("save_total_limit", None)
     if arguments.get("torch_compile"):
         # Batches differ in length: compile one graph for all lengths, not one for each length.
@@ -306,9 +311,20 @@ def _check_backends(arguments: Mapping[str, Any]) -> None:
         )
 
 
-def refitting(arguments: EmotionTrainingArguments, steps: int) -> EmotionTrainingArguments:
-    """The arguments of a training without validation, which keeps the last weights."""
+def refitting(
+    arguments: EmotionTrainingArguments, steps: int, steps_per_epoch: int
+) -> EmotionTrainingArguments:
+    """The arguments of a training without validation, which keeps the last weights.
+
+    Args:
+        steps: number of steps of the training.
+        steps_per_epoch: steps of an epoch of the first training. Epochs of the refit are longer;
+            its learning rate falls at the same steps.
+    """
     changed = copy.copy(arguments)
+    if arguments.schedule in DROPS:
+        drops = count_in_steps(arguments.schedule, arguments.lr_scheduler_kwargs, steps_per_epoch)
+        changed.lr_scheduler_kwargs = drops.model_dump()
     changed.output_dir = str(Path(arguments.output_dir) / "refit")
     changed.max_steps = steps
     changed.load_best_model_at_end = False

@@ -82,13 +82,14 @@ def dry_run(
     optimizer = _empty_optimizer(model, arguments)
 
     steps = arguments.max_steps
+    steps_per_epoch = arguments.steps_per_epoch(clips)
     if steps <= 0:
-        steps_per_epoch = math.ceil(clips / arguments.step_batch_size)
         steps = math.ceil(steps_per_epoch * arguments.num_train_epochs)
     make_schedule(
         arguments.schedule,
         optimizer,
         steps=steps,
+        steps_per_epoch=steps_per_epoch,
         warmup_steps=arguments.get_warmup_steps(steps),
         kwargs=arguments.lr_scheduler_kwargs,
     )

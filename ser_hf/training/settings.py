@@ -31,6 +31,8 @@ Schedule = Literal[
     "warmup_stable_decay",
     "greedy",
     "one_cycle",
+    "step",
+    "multi_step",
 ]
 Strategy = Literal["no", "steps", "epoch"]
 
@@ -157,6 +159,38 @@ class AverageSettings(Settings):
         return self
 
 
+class DropSettings(Settings):
+    """What the schedules `step` and `multi_step` have in common."""
+
+    gamma: Annotated[
+        float, Field(gt=0, le=1, description="factor of the learning rate at each drop")
+    ] = 0.1
+    unit: Annotated[
+        Literal["epochs", "steps"], Field(description="unit in which the drops are counted")
+    ] = "epochs"
+
+
+class StepSettings(DropSettings):
+    """`lr_scheduler_kwargs` of the schedule `step`: the rate falls at equal distances."""
+
+    step_size: Annotated[PositiveInt, Field(description="epochs or steps from drop to drop")]
+
+
+class MultiStepSettings(DropSettings):
+    """`lr_scheduler_kwargs` of the schedule `multi_step`: the rate falls at each milestone."""
+
+    milestones: Annotated[
+        list[PositiveInt],
+        Field(min_length=1, description="epochs or steps after which the rate falls"),
+    ]
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.milestones != sorted(set(self.milestones)):
+            raise ValueError(f"milestones: expected rising numbers, got {self.milestones}")
+        return self
+
+
 class TrainerSettings(Settings):
     """The keys of `TrainingArguments`, with their names there.
 
@@ -187,7 +221,10 @@ class TrainerSettings(Settings):
     ] = 0.01
     lr_scheduler_type: Annotated[Schedule, Field(description="learning rate schedule")] = "cosine"
     lr_scheduler_kwargs: Annotated[
-        dict[str, Any] | None, Field(description="arguments of the schedule")
+        dict[str, Any] | None,
+        Field(
+            description="arguments of the schedule, such as `{step_size: 10, gamma: 0.5}` of `step`"
+        ),
     ] = None
     warmup_steps: Annotated[
         Annotated[float, Field(ge=0, le=1e9)] | None,

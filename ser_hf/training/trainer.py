@@ -204,6 +204,11 @@ class EmotionTrainer(Trainer):
             self.optimizer = optimizer_class(groups, **settings)
         return self.optimizer
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """The number of optimizer steps of an epoch."""
+        return self.args.steps_per_epoch(len(EpochSchedule(self.train_dataset)))
+
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ):
@@ -215,6 +220,7 @@ class EmotionTrainer(Trainer):
                 self.args.schedule,
                 self.optimizer if optimizer is None else optimizer,
                 steps=steps,
+                steps_per_epoch=self.steps_per_epoch,
                 warmup_steps=self.args.get_warmup_steps(steps),
                 kwargs=self.args.lr_scheduler_kwargs,
                 greater_is_better=self.args.greater_is_better,

@@ -12,6 +12,7 @@ from ser_hf.experiment.reading import read_recipe
 from ser_hf.training.arguments import (
     Precision,
     data_workers,
+    refitting,
     sampling_for,
     set_precision,
     training_arguments,
@@ -50,6 +51,19 @@ def test_each_key_of_training_arguments_is_a_field_or_refused_with_a_reason():
 
 def test_the_schedules_of_a_recipe_are_those_of_the_optimizer():
     assert list(typing.get_args(Schedule)) == schedule_names()
+
+
+def test_the_rate_of_a_refit_falls_at_the_steps_of_the_first_training(tmp_path):
+    settings = TrainerSettings(
+        warmup_steps=0.0,
+        lr_scheduler_type="step",
+        lr_scheduler_kwargs={"step_size": 2},
+    )
+    arguments = training_arguments(settings.arguments, tmp_path, 0)
+    changed = refitting(arguments, steps=30, steps_per_epoch=10)
+    assert changed.max_steps == 30
+    assert changed.lr_scheduler_kwargs == {"gamma": 0.1, "unit": "steps", "step_size": 20}
+    assert arguments.lr_scheduler_kwargs == {"step_size": 2}
 
 
 @pytest.mark.parametrize("accelerator", [None, "cuda", "mps"])
