@@ -20,7 +20,6 @@ never guessed.
 """
 
 import dataclasses
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -38,8 +37,6 @@ from .columns import extra_columns, split_name, with_splits
 from .files import audio_files, other_recordings
 from .rows import NO_LABEL, STANDARD_COLUMNS, Row, RowParser, TableSettings, absent, relative
 from .schema import Listing
-
-logger = logging.getLogger(__name__)
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _FILE = "file_name"
@@ -79,7 +76,9 @@ def parse(settings: AudiofolderSettings) -> Listing:
         entries = [_Entry(path, str(path), {}) for path in files]
         unlisted_files = []
 
-    listing = parser.listing(_rows(entries, root, parser, finder), metadata.notes)
+    listing = parser.listing(
+        _rows(entries, root, parser, finder), metadata.notes, metadata.accounts
+    )
     skipped = list(listing.skipped)
     for path in unlisted_files:
         skipped.append((str(path), "not in any metadata"))
@@ -157,16 +156,18 @@ def _split_of_folders(path: Path, root: Path) -> str | None:
 
 @dataclasses.dataclass(frozen=True)
 class _Metadata:
-    """The rows of all metadata tables below a folder, and sentences about the tables."""
+    """The rows of all metadata tables below a folder, and what is to say of the tables."""
 
     entries: list[_Entry]
     notes: list[str]
+    accounts: list[str]
 
 
 def _metadata(root: Path, parser: RowParser, finder: FileFinder) -> _Metadata:
     """Read the rows of all metadata tables below `root`."""
     entries: list[_Entry] = []
     notes: list[str] = []
+    accounts: list[str] = []
     for table in _metadata_files(root):
         columns: Sequence[str] = ()
         if table.suffix == ".parquet":
@@ -180,7 +181,7 @@ def _metadata(root: Path, parser: RowParser, finder: FileFinder) -> _Metadata:
             columns = content.columns
             lines = content.rows
             notes += content.notes
-            logger.info("%s: %s", table, content.account)
+            accounts.append(content.account)
             has_label_column = parser.settings.label in columns
         if not lines:
             raise UserError(f"{table}: no row; fill it in, or remove it to use folders as labels")
@@ -197,7 +198,7 @@ def _metadata(root: Path, parser: RowParser, finder: FileFinder) -> _Metadata:
                 )
             path = finder.find(Path(os.path.normpath(table.parent / name)))
             entries.append(_Entry(path, where, empty_label | cells))
-    return _Metadata(entries, notes)
+    return _Metadata(entries, notes, accounts)
 
 
 def _metadata_files(root: Path) -> list[Path]:

@@ -185,6 +185,7 @@ def parse(settings: MixtureSettings) -> Mixed:
     clips = []
     skipped = []
     notes: list[str] = []
+    accounts: list[str] = []
     members: dict[str, Member] = {}
     for position, item in enumerate(settings.corpora):
         member = _read_member(f"corpus.corpora[{position}]", item, settings)
@@ -199,6 +200,7 @@ def parse(settings: MixtureSettings) -> Mixed:
         members[corpus] = member
         skipped += member.listing.skipped
         notes += member.listing.notes
+        accounts += member.listing.accounts
         for clip in member.listing.clips:
             clips.append(_clip_of_member(clip, corpus))
     return Mixed(
@@ -206,6 +208,7 @@ def parse(settings: MixtureSettings) -> Mixed:
         clips=clips,
         skipped=skipped,
         notes=notes,
+        accounts=accounts,
         members=members,
         seed=settings.seed,
     )

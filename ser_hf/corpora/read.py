@@ -83,6 +83,8 @@ def read_corpus(settings: CorpusSettings, sampling_rate: int = 16000) -> Corpus:
         UserError: for a wrong file, label, id or target, or if there is no clip.
     """
     listing = _list_clips(settings)
+    for account in listing.accounts:
+        logger.info("%s", account)
     _warn_of_skipped(listing)
     for note in listing.notes:
         logger.warning("%s", note)

@@ -315,7 +315,9 @@ class RowParser:
             extra=extra | dict(row.extra),
         )
 
-    def listing(self, rows: Sequence[Row], notes: Sequence[str] = ()) -> Listing:
+    def listing(
+        self, rows: Sequence[Row], notes: Sequence[str] = (), accounts: Sequence[str] = ()
+    ) -> Listing:
         """Convert the rows to clips, and list the rows that are left out with the reason.
 
         Speakers whose names differ in their spelling only (`ser_hf.utils.names.compared`) are one
@@ -325,7 +327,8 @@ class RowParser:
         counts as speaker-dependent.
 
         Args:
-            notes: sentences about the table.
+            notes: sentences about the tables.
+            accounts: the lines of the tables by their use.
 
         Raises:
             UserError: for a row with an unknown label, missing audio or an unknown speaker, unless
@@ -356,7 +359,14 @@ class RowParser:
         if words:
             listed = ", ".join(f"{word} ({count})" for word, count in words.most_common())
             speaker_notes.append(f"{self.corpus_name}: read as missing: {listed}.")
-        return Listing(self.corpus_name, clips, skipped, kind_of_reason, (*notes, *speaker_notes))
+        return Listing(
+            corpus=self.corpus_name,
+            clips=clips,
+            skipped=skipped,
+            kind_of_reason=kind_of_reason,
+            notes=(*notes, *speaker_notes),
+            accounts=accounts,
+        )
 
     def _read(self, row: Row) -> "_ReadRow":
         """Read the label and the speaker of a row, and find what is wrong with it."""
@@ -402,9 +412,12 @@ class RowParser:
             where = row.searched_path or "audio without a file name"
             cause = f"corpus.speaker_pattern finds no speaker in {where}"
         else:
-            words = ", ".join(map(repr, dict.fromkeys(unknown_words(alike))))
-            given = f" ({words} mean missing, {len(alike):,} rows)" if words else ""
-            cause = f"no speaker is given{given}, and a speaker-independent split needs one"
+            words = list(dict.fromkeys(unknown_words(alike)))
+            cause = "no speaker is given, and a speaker-independent split needs one"
+            if words:
+                read = "is read" if len(words) == 1 else "are read"
+                rows = "1 row" if len(alike) == 1 else f"{len(alike):,} rows"
+                cause = f"no speaker in {rows}: {', '.join(map(repr, words))} {read} as missing"
         return (
             f"{cause}; name the column (corpus.speaker), give a "
             "corpus.speaker_pattern that finds the speaker in the path, or set "

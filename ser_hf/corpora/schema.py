@@ -102,6 +102,7 @@ class Listing:
         skipped: path and reason of each file or row that is not a clip.
         kind_of_reason: reason -> its kind, for the reasons that have one.
         notes: sentences about the table or its rows, for the log, the report and inspections.
+        accounts: for each table its lines by their use, for the log and inspections.
     """
 
     corpus: str
@@ -109,6 +110,7 @@ class Listing:
     skipped: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     kind_of_reason: Mapping[str, SkipKind] = dataclasses.field(default_factory=dict)
     notes: Sequence[str] = ()
+    accounts: Sequence[str] = ()
 
 
 COLUMNS = {

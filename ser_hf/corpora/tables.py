@@ -19,7 +19,6 @@ files are read. License and citation are options, which cards and
 reports quote.
 """
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,8 +34,6 @@ from .columns import extra_columns
 from .rows import NO_LABEL, STANDARD_COLUMNS, Row, RowParser, TableSettings, absent, relative
 from .schema import Listing
 from .settings import AnyPath
-
-logger = logging.getLogger(__name__)
 
 
 class CsvSettings(TableSettings):
@@ -81,8 +78,7 @@ def parse(settings: CsvSettings) -> Listing:
                 "list each clip once"
             )
         rows.append(row)
-    logger.info("%s: %s", table, content.account)
-    return parser.listing(rows, content.notes)
+    return parser.listing(rows, content.notes, [content.account])
 
 
 def _require_columns(table: Path, columns: Sequence[str], settings: CsvSettings) -> None:

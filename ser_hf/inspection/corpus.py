@@ -145,6 +145,7 @@ def inspect_corpus(
             title=facts["title"],
             refused=refused,
             notes=found.notes,
+            accounts=found.accounts,
         ),
         voice=describe_voices([file for file in files if file.usable]),
     )

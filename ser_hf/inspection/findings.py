@@ -110,6 +110,7 @@ def find(
     *,
     refused: str | None = None,
     notes: Sequence[str] = (),
+    accounts: Sequence[str] = (),
 ) -> list[Finding]:
     """Compute all findings, the most serious first.
 
@@ -119,6 +120,7 @@ def find(
         title: title of the corpus.
         refused: the error with which training refuses the corpus; None if it reads the corpus.
         notes: sentences about the tables and speakers of the corpus.
+        accounts: the lines of its tables by their use.
     """
     clips = [file for file in files if file.usable]
     findings = [
@@ -126,7 +128,7 @@ def find(
         *_release(release),
         *_names(files, title),
         *_rows(files),
-        *_notes(notes),
+        *_tables(notes, accounts),
         *_readability(files),
         *_remarks(clips),
         *_identical_audio(files),
@@ -163,8 +165,10 @@ def _refused(message: str | None) -> Iterator[Finding]:
         yield Finding("refused", "error", f"Training stops here: {message}.".replace("..", "."))
 
 
-def _notes(notes: Sequence[str]) -> Iterator[Finding]:
+def _tables(notes: Sequence[str], accounts: Sequence[str]) -> Iterator[Finding]:
     """What the reader of the corpus has noted, such as a speaker with two spellings."""
+    for account in accounts:
+        yield Finding("lines", "ok", f"{account}.")
     for note in notes:
         yield Finding("reading", "warning", note)
 

@@ -116,10 +116,16 @@ class AudioFile:
 
 @dataclasses.dataclass(frozen=True)
 class FoundFiles:
-    """The audio files of a corpus, and sentences about its tables and speakers."""
+    """The audio files of a corpus.
+
+    Attributes:
+        notes: sentences about its tables and speakers.
+        accounts: the lines of its tables by their use.
+    """
 
     files: list[AudioFile]
     notes: list[str]
+    accounts: list[str]
 
 
 def find_files(name: str, root: str | Path | None, options: dict[str, Any]) -> FoundFiles:
@@ -160,7 +166,11 @@ def find_files(name: str, root: str | Path | None, options: dict[str, Any]) -> F
             role = "absent"
         shown = printable_path(path, base)
         files.append(AudioFile(path, shown, role=role, clip=clip, reason=reason))
-    return FoundFiles(sorted(files, key=lambda file: file.path), list(listing.notes))
+    return FoundFiles(
+        files=sorted(files, key=lambda file: file.path),
+        notes=list(listing.notes),
+        accounts=list(listing.accounts),
+    )
 
 
 def printable_path(path: str, base: Path | None) -> str:

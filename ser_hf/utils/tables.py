@@ -69,14 +69,14 @@ class Table:
 
     @property
     def account(self) -> str:
-        """The lines of the file by their use, such as ``66 lines: header, 64 rows, 1 blank``."""
+        """The lines of the file by their use, such as ``a.csv: 66 lines: header, 65 rows``."""
         parts = ["header", "1 row" if len(self.rows) == 1 else f"{len(self.rows):,} rows"]
         if self.spans:
             lines_in_cells = sum(last - first for first, last in self.spans)
             parts.append(f"{lines_in_cells:,} more in cells with line breaks")
         if self.blank:
             parts.append(f"{len(self.blank):,} blank")
-        return f"{self.lines:,} lines: {', '.join(parts)}"
+        return f"{self.path}: {self.lines:,} lines: {', '.join(parts)}"
 
     @property
     def notes(self) -> list[str]:

@@ -99,6 +99,23 @@ def test_training_speakers_are_left_out_unless_requested(run, roots, tmp_path):
     assert "Leaky protocol" in (tmp_path / "known" / "index.html").read_text()
 
 
+def test_training_recordings_are_recognized_under_other_names(run, roots, tmp_path):
+    split = json.loads((run / "split.json").read_text())
+    tested = {speaker.removeprefix("ravdess:") for speaker in split["speakers"]["test"]}
+    lines = ["path,label,speaker"]
+    for clip in ser_hf.load_corpus("ravdess", roots / "ravdess", drop=DROPPED):
+        name = clip["speaker"].removeprefix("ravdess:")
+        lines.append(
+            f"{clip['audio']['path']},{'angry' if len(lines) % 2 else 'sad'},person {name}"
+        )
+    table = tmp_path / "clips.csv"
+    table.write_text("\n".join(lines))
+    report = ser_hf.evaluate_model(run, "csv", table, bootstrap=20)
+    speakers = report.protocol.parts["test"].speakers
+    assert speakers == sorted(f"csv:person {name}" for name in tested)
+    assert "recordings of their speakers, under other names" in " ".join(report.protocol.notes)
+
+
 def test_a_stock_checkpoint_with_a_random_head_is_flagged(random_head, roots, tmp_path, capsys):
     words = [random_head, "--corpus", "emodb", "--root", roots / "emodb"]
     assert _evaluate(*words, "--output", tmp_path / "stock") == 0

@@ -17,7 +17,7 @@ def test_the_most_serious_findings_come_first(faulty):
     levels = [order.index(found.level) for found in faulty.findings]
     assert levels == sorted(levels)
     level, text = verdict(faulty.findings)
-    assert (level, text) == ("error", "Not ready for training: 4 errors, 6 warnings and 5 notes.")
+    assert (level, text) == ("error", "Not ready for training: 4 errors, 6 warnings and 6 notes.")
     warned = [Finding("x", "warning", "x."), Finding("x", "ok", "x.")]
     assert verdict(warned) == ("warning", "Usable for training: 1 warning.")
     assert verdict([Finding("x", "ok", "x.")]) == ("ok", "Ready for training: no remarks.")

@@ -9,6 +9,7 @@ import soundfile
 from support.testing import write_corpus
 
 from ser_hf.audio.remarks import RemarkKind
+from ser_hf.corpora import load_corpus
 from ser_hf.corpora.schema import Clip
 from ser_hf.evaluation.slices import explained_variance
 from ser_hf.inspection import inspect_corpus
@@ -129,6 +130,29 @@ def test_a_table_of_the_user(tmp_path):
     assert facts["tables"]["label_by_intensity"] is None
     assert facts["corpus"]["title"] == "Calls"
     assert facts["counts"]["roles"]["absent"] == 1
+
+
+def test_an_inspection_of_a_table_says_what_training_says(tmp_path):
+    lines = ["path,label,speaker"]
+    for i in range(8):
+        soundfile.write(tmp_path / f"{i}.wav", TONE * (i + 1) / 10, RATE)
+        lines.append(f"{i}.wav,{('angry', 'blip', 'sad', 'sad')[i % 4]},{('a', 'A')[i % 2]}")
+    lines += ["", "9.wav,sad,b"]
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    inspection = inspect_corpus("csv", tmp_path / "table.csv")
+    found = {finding.code: finding for finding in inspection.findings}
+    assert inspection.to_dict()["verdict"]["level"] == "error"
+    with pytest.raises(UserError) as error:
+        load_corpus("csv", tmp_path / "table.csv")
+    assert found["refused"].text == f"Training stops here: {error.value}."
+    assert found["absent"].text == "1 clip without audio."
+    assert "2 clips without a known emotion (label 'blip'" in found["unknown-labels"].text
+    assert "'a' also as 'A'" in found["reading"].text
+    assert found["lines"].text.endswith("table.csv: 11 lines: header, 9 rows, 1 blank.")
+
+    skipping = inspect_corpus("csv", tmp_path / "table.csv", on_unknown="skip")
+    assert "refused" not in {finding.code for finding in skipping.findings}
+    assert len(load_corpus("csv", tmp_path / "table.csv", on_unknown="skip")) == 6
 
 
 def test_paths_are_printable(tmp_path):

@@ -20,7 +20,9 @@ def test_a_table_has_columns_and_numbered_rows(separator):
     table = parse_table("a.csv", text)
     assert table.columns == ["a", "b"]
     assert table.rows == [(2, {"a": "1", "b": "x\ny"}), (5, {"b": "2"})]
-    assert table.account == "5 lines: header, 2 rows, 1 more in cells with line breaks, 1 blank"
+    assert (
+        table.account == "a.csv: 5 lines: header, 2 rows, 1 more in cells with line breaks, 1 blank"
+    )
     assert accounted(table) == table.lines
     assert "the first in lines 2 to 3" in table.notes[0]
 
