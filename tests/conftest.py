@@ -130,6 +130,14 @@ def collected_once():
     gc.unfreeze()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def without_waiting_for_the_disk():
+    """Files of tests need not outlive a power cut, and each training waits for the disk often."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda file: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def rendered():
     """A context in which the pictures of a report are drawn."""
