@@ -76,12 +76,26 @@ def folders() -> One:
     return lambda seed, folder: fuzz_folders.attack(model, run, folder / "scratch", seed)
 
 
+def datasets() -> One:
+    from support import fuzz_strangers
+
+    return lambda seed, folder: fuzz_strangers.one_dataset(random.Random(seed), folder)
+
+
+def databases() -> One:
+    from support import fuzz_strangers
+
+    return lambda seed, folder: fuzz_strangers.one_database(random.Random(seed), folder)
+
+
 GENERATORS = {
     "audio": audio,
     "tables": tables,
     "known_tables": known_tables,
     "recipes": recipes,
     "folders": folders,
+    "datasets": datasets,
+    "databases": databases,
 }
 
 

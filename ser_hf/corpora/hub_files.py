@@ -1,7 +1,8 @@
 """Loads the files of an audio dataset, within bounds and from no other place than the dataset."""
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from datasets import (
     config,
     load_dataset_builder,
 )
+from datasets.utils import logging
 
 from ..utils.bounds import require_bounded
 from ..utils.errors import UserError
@@ -58,8 +60,20 @@ def load_splits(
         place = f"hf://datasets/{source}@{revision}/"
     _require_format(builder, source)
     _require_inside(builder, source, place)
-    builder.download_and_prepare(dl_manager=_downloads(builder))
-    return dict(builder.as_dataset())
+    with _without_error_messages():
+        builder.download_and_prepare(dl_manager=_downloads(builder))
+        return dict(builder.as_dataset())
+
+
+@contextlib.contextmanager
+def _without_error_messages() -> Iterator[None]:
+    """Hide the messages with which `datasets` announces the errors that it raises."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def _downloads(builder: DatasetBuilder) -> BoundedDownloads:

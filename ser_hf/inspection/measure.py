@@ -15,6 +15,7 @@ from ..audio.remarks import Remark, is_silent
 from ..corpora import CORPORA, corpus_settings
 from ..corpora.schema import EMOTIONS, Clip
 from ..utils.order import in_order
+from ..utils.unpacked import row_of
 
 # {measure: (unit, name on the page)}
 MEASURES = {
@@ -279,9 +280,17 @@ def _decibels(power: float) -> float | None:
 
 
 def _reason(error: Exception, path: str) -> str:
-    """The message of an error without the path, because the path is shown beside it."""
+    """The message of an error without the path, because the path is shown beside it.
+
+    The remedy for a file that was unpacked from a dataset is one for its row.
+    """
     name = os.fsencode(path).decode(errors="backslashreplace")
-    return str(error).removeprefix(f"{name}: ") or type(error).__name__
+    reason = str(error).removeprefix(f"{name}: ") or type(error).__name__
+    row = row_of(path)
+    if row is None:
+        return reason
+    cause = reason.partition("; ")[0]
+    return f"{cause}; correct row {row} of the dataset, or leave its clip out with corpus.exclude"
 
 
 def clip_table(clips: Sequence[AudioFile]) -> pd.DataFrame:

@@ -145,3 +145,8 @@ def test_an_unpacked_file_that_was_removed_is_unpacked_again(with_bad_row, tmp_p
     for file in (tmp_path / "cache" / "unpacked").rglob("row_0000002.*"):
         file.unlink()
     assert len(read(with_bad_row, **settings)) == 3
+
+
+def test_an_inspection_names_the_row_that_cannot_be_decoded(with_bad_row):
+    (bad,) = [file for file in inspect_corpus("hub", with_bad_row).files if file.measured.error]
+    assert "correct row 1 of the dataset" in bad.measured.error

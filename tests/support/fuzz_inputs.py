@@ -72,12 +72,13 @@ def one_audio(draw: random.Random, folder: Path) -> str | None:
         lambda: prepare(load_corpus("csv", table), RATE, folder / "cache"),
         lambda: inspect_corpus("csv", table),
     )
-    return _message(
+    return message_of(
         draw.choice(readers), f"{path.name} {content[:80].hex()} ({len(content)} bytes)"
     )
 
 
-def _message(read: Callable[[], object], example: str) -> str | None:
+def message_of(read: Callable[[], object], example: str) -> str | None:
+    """The message of the `UserError` of a reader, which is one short line; None without one."""
     try:
         read()
         return None
@@ -325,7 +326,7 @@ def one_table(draw: random.Random, folder: Path) -> str | None:
     usual = {"jsonl": ("folder", "split"), "parquet": ("folder", "hub")}
     usual = usual.get(kind, ("csv", "predict", "mixture", "split"))
     reader = draw.choice((*usual, *usual, *usual, *readers))
-    return _message(
+    return message_of(
         readers[reader], f"{reader} {path.name} {content[:200]!r} ({len(content)} bytes)"
     )
 
