@@ -11,6 +11,7 @@ import soundfile
 from ser_hf.audio import prepare
 from ser_hf.audio.decode import AudioError
 from ser_hf.corpora import load_corpus
+from ser_hf.inspection import inspect_corpus
 from ser_hf.utils.errors import UserError
 
 RATE = 16000
