@@ -82,9 +82,13 @@ def _fonts_with(characters: frozenset[str]) -> tuple[list[str], frozenset[str]]:
     return names, left
 
 
-def _preference(entry: FontEntry) -> tuple[bool, bool, str]:
+def _preference(entry: FontEntry) -> tuple[int, str]:
     """Sort key of fonts: Noto Sans first, then others without serifs."""
-    return not entry.name.startswith("Noto Sans"), "Sans" not in entry.name, entry.name
+    if entry.name.startswith("Noto Sans"):
+        return 0, entry.name
+    if "Sans" in entry.name:
+        return 1, entry.name
+    return 2, entry.name
 
 
 def _add_new_fonts() -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import pandas as pd
 from filelock import FileLock, Timeout
 
 from ..experiment.reading import read_recipe
@@ -23,6 +22,7 @@ from ..experiment.run import run as run_experiment
 from ..loading.files import first_line
 from ..utils.errors import UserError
 from ..utils.files import replace_text
+from ..utils.run_folder import flat
 from ..utils.yaml import read_yaml
 from .settings import DEFAULTS, SweepOptions, SweepSettings
 from .space import Values, described, overrides, read_space, resolve
@@ -177,8 +177,8 @@ def open_folder(settings: SweepSettings, base: Recipe) -> None:
 
     content = json.loads(identity.read_text(encoding="utf-8"))
     saved = {section: content.get(section, {}) for section in current}
-    before = _flat(saved)
-    now = _flat(current)
+    before = flat(saved)
+    now = flat(current)
     for key in sorted({*before, *now}):
         if before.get(key) != now.get(key):
             raise UserError(
@@ -195,8 +195,3 @@ def _identity(settings: SweepSettings, base: Recipe) -> dict[str, Any]:
     search = settings.search.model_dump()
     del search["trials"]  # their number may grow
     return json.loads(json.dumps({"recipe": recipe, "space": search}))
-
-
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert nested keys to keys of the form ``section.key``."""
-    return pd.json_normalize(values).to_dict("records")[0]
