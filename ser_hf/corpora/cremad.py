@@ -7,7 +7,8 @@ twelve sentences in six emotions, and one of the sentences at three levels of in
 License: Open Database License 1.0 for the database, Database Contents License 1.0 for its contents.
 
 File names: the fields of `1001_IEO_ANG_HI.wav` are actor, sentence, emotion (as the actor intended
-it) and level (LO, MD, HI, or XX for an unspecified level).
+it) and level (LO, MD, HI, or XX for an unspecified level). Upper and lower case are equal in file
+names; ids are in upper case.
 
 Raters often perceived another emotion than the intended one. Each clip was rated from the voice
 alone, from the face alone, and from both, each time by four to twelve raters. The release's
@@ -35,7 +36,7 @@ from pydantic import Field, model_validator
 
 from ..utils.errors import UserError
 from .files import parse_files
-from .release import Entry, LfsStore, Release, Table
+from .release import Entry, KaggleDataset, LfsStore, Release, Table
 from .schema import Clip, Listing
 from .settings import AnyPath, CorpusSettings, refuse
 
@@ -60,6 +61,7 @@ RELEASE = Release(
             url="https://github.com/CheyneyComputerScience/CREMA-D.git/info/lfs",
         ),
     ),
+    kaggle=KaggleDataset("ejlok1/cremad"),
     tables=(
         Table(
             entry=Entry(
@@ -104,7 +106,8 @@ GRAMMAR = re.compile(
     r"(?P<actor>10[0-8][0-9]|109[01])"
     rf"_(?P<sentence>{'|'.join(SENTENCES)})"
     rf"_(?P<emotion>{'|'.join(EMOTION_CODES)})"
-    rf"_(?P<level>{'|'.join(LEVELS)})"
+    rf"_(?P<level>{'|'.join(LEVELS)})",
+    re.IGNORECASE | re.ASCII,
 )
 
 # Column of the table of votes -> emotion, in canonical order.
@@ -145,17 +148,18 @@ def read_name(path: PurePath) -> Clip | None:
     if fields is None or fields["actor"] == "1000":  # actors are 1001 to 1091
         return None
     position = int(fields["actor"]) - 1001
+    code = fields["emotion"].upper()
     return Clip(
         path=str(path),
-        emotion=EMOTION_CODES[fields["emotion"]],
-        original_label=fields["emotion"],
+        emotion=EMOTION_CODES[code],
+        original_label=code,
         speaker=f"cremad:{fields['actor']}",
-        id=f"cremad/{path.stem}",
+        id=f"cremad/{path.stem.upper()}",
         sex="female" if _SEXES[position] == "F" else "male",
         age=_AGES[position],
         language=LANGUAGE,
-        sentence=SENTENCES[fields["sentence"]],
-        intensity=LEVELS[fields["level"]],
+        sentence=SENTENCES[fields["sentence"].upper()],
+        intensity=LEVELS[fields["level"].upper()],
     )
 
 
@@ -211,7 +215,7 @@ def parse(settings: CremadSettings) -> Listing:
 
 def _reason_to_skip(clip: Clip) -> str | None:
     """The reason to leave a clip out, whatever the target; None to keep it."""
-    return KNOWN_BAD.get(PurePath(clip.path).stem)
+    return KNOWN_BAD.get(clip.name)
 
 
 def _add_perceived_column(listing: Listing, settings: CremadSettings) -> Listing:
@@ -230,7 +234,7 @@ def _add_perceived_column(listing: Listing, settings: CremadSettings) -> Listing
         return listing
     clips = []
     for clip in listing.clips:
-        winners = _winners(votes.get(PurePath(clip.path).stem, {}))
+        winners = _winners(votes.get(clip.name, {}))
         perceived = winners[0] if len(winners) == 1 else None
         clips.append(dataclasses.replace(clip, extra={**clip.extra, "perceived": perceived}))
     return dataclasses.replace(listing, clips=clips)
@@ -252,7 +256,7 @@ def _label_by_votes(listing: Listing, settings: CremadSettings) -> Listing:
     clips = []
     skipped = list(listing.skipped)
     for clip in listing.clips:
-        counts = votes.get(PurePath(clip.path).stem)
+        counts = votes.get(clip.name)
         if counts is None:
             raise UserError(
                 f"{clip.path}: {table} has no row of {target} votes for it; "
@@ -276,7 +280,7 @@ def _label_by_votes(listing: Listing, settings: CremadSettings) -> Listing:
                 extra={"intended": clip.emotion, "agreement": share},
             )
             clips.append(labelled_clip)
-    return Listing(listing.corpus, clips, skipped)
+    return dataclasses.replace(listing, clips=clips, skipped=skipped)
 
 
 def read_votes(table: Path, target: str) -> dict[str, dict[str, int]]:

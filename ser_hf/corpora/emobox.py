@@ -52,6 +52,7 @@ from ..utils.files import parse_json
 from ..utils.yaml import read_text
 from . import cremad, emodb, iemocap, ravdess, savee, tess
 from .audiofolder import read_json_lines
+from .content import same_content
 from .files import audio_files
 from .metadata import Metadata
 from .rows import DescribedSettings, Row, RowParser, checked_prefix
@@ -240,18 +241,22 @@ def _best_match(paths: Sequence[Path], wav: PurePosixPath, required_folders: int
     Returns:
         None if no path has at least `required_folders` folders in common.
 
+    Of equal copies of a file, such as those of a mirror with all folders twice, the first is used.
+
     Raises:
-        UserError: if two paths match equally well.
+        UserError: if two paths with different content match equally well.
     """
     candidates = [path for path in paths if _common_folders(path, wav) >= required_folders]
     if not candidates:
         return None
     candidates.sort(key=lambda path: _common_folders(path, wav), reverse=True)
     best, *others = candidates
-    if others and _common_folders(others[0], wav) == _common_folders(best, wav):
-        raise UserError(
-            f"{others[0]}: matches EmoBox's {wav} as well as {best}; remove one of the two"
-        )
+    for other in others:
+        is_tie = _common_folders(other, wav) == _common_folders(best, wav)
+        if is_tie and not same_content(best, other):
+            raise UserError(
+                f"{other}: matches EmoBox's {wav} as well as {best}; remove one of the two"
+            )
     return best
 
 
@@ -364,12 +369,17 @@ def _listing_of_module(module: ModuleType, rows: Sequence[Row], parser: RowParse
         if problem and parser.settings.on_unknown == "error":
             message = row.missing or f"{problem} ({row.path})"
             raise UserError(f"{row.where}: {message}")
-        reason = problem or getattr(module, "KNOWN_BAD", {}).get(row.path.stem)
+        reason = problem or _known_bad(module, clip)
         if reason:
             skipped.append((row.where, reason))
         else:
             clips.append(dataclasses.replace(clip, extra={**clip.extra, **row.extra}))
     return Listing(parser.corpus_name, clips, skipped)
+
+
+def _known_bad(module: ModuleType, clip: Clip | None) -> str | None:
+    """Why the module of a corpus leaves a clip out; None if it keeps the clip."""
+    return None if clip is None else getattr(module, "KNOWN_BAD", {}).get(clip.name)
 
 
 def _problem(row: Row, clip: Clip | None, module: ModuleType, parser: RowParser) -> str | None:

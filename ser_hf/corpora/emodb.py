@@ -10,7 +10,8 @@ License: free for research with citation; the release names no standard license.
 File names: `03a01Fa.wav` is speaker (03), sentence (a01), emotion (F) and version (a). The emotion
 is the initial of its German name: W Wut (anger), L Langeweile (boredom), E Ekel (disgust), A Angst
 (fear, anxiety), F Freude (happiness), T Trauer (sadness), N neutral. Versions count all recorded
-takes; their numbers have gaps, because not all takes were selected.
+takes; their numbers have gaps, because not all takes were selected. Upper and lower case are equal
+in file names, because each field has a place of its own; ids have the case of the release.
 """
 
 import re
@@ -20,7 +21,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .files import parse_files
-from .release import Archive, Release
+from .release import Archive, KaggleDataset, Release
 from .schema import Clip, Listing
 from .settings import CorpusSettings
 
@@ -45,6 +46,7 @@ RELEASE = Release(
             md5="9d21362dbc5676ef3ab4745d83ced0db",
         ),
     ),
+    kaggle=KaggleDataset("piyushagni5/berlin-database-of-emotional-speech-emodb"),
 )
 
 EMOTION_CODES = {
@@ -86,7 +88,8 @@ GRAMMAR = re.compile(
     rf"(?P<speaker>{'|'.join(SPEAKERS)})"
     rf"(?P<sentence>{'|'.join(SENTENCES)})"
     rf"(?P<emotion>[{''.join(EMOTION_CODES)}])"
-    rf"(?P<version>[{VERSIONS}])"
+    rf"(?P<version>[{VERSIONS}])",
+    re.IGNORECASE | re.ASCII,
 )
 
 
@@ -96,17 +99,20 @@ def read_name(path: PurePath) -> Clip | None:
     if fields is None:
         return None
     sex, age = SPEAKERS[fields["speaker"]]
+    sentence = fields["sentence"].lower()
+    code = fields["emotion"].upper()
+    version = fields["version"].lower()
     return Clip(
         path=str(path),
-        emotion=EMOTION_CODES[fields["emotion"]],
-        original_label=fields["emotion"],
+        emotion=EMOTION_CODES[code],
+        original_label=code,
         speaker=f"emodb:{fields['speaker']}",
-        id=f"emodb/{path.stem}",
+        id=f"emodb/{fields['speaker']}{sentence}{code}{version}",
         sex=sex,
         age=age,
         language=LANGUAGE,
-        sentence=SENTENCES[fields["sentence"]],
-        take=VERSIONS.index(fields["version"]) + 1,
+        sentence=SENTENCES[sentence],
+        take=VERSIONS.index(version) + 1,
     )
 
 

@@ -1,5 +1,6 @@
 """Search for the audio files of a corpus, and reading of clips from file names."""
 
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
@@ -7,11 +8,15 @@ from pathlib import Path, PurePath
 from ..utils.errors import UserError
 from ..utils.files import folders_below
 from ..utils.recordings import OTHER_SUFFIXES, is_lfs_pointer
-from .schema import Clip, Listing
+from .content import official_entries, separate_copies
+from .release import Entry
+from .schema import Clip, Listing, SkipKind
 from .settings import CorpusSettings
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au"}
 UNFINISHED = ".download"  # this folder is in the corpus's folder during a download
+# Why a file is skipped that is byte for byte equal to another file of the same clip.
+COPY = "a copy of another file of the corpus"
 
 
 def audio_files(root: str | Path | None, corpus: str, key: str = "corpus.root") -> list[Path]:
@@ -97,31 +102,105 @@ def parse_files(
 ) -> Listing:
     """Read the clips below the root of a corpus from the names of the audio files.
 
+    The folders do not matter. If the corpus has a list of official files, official files under
+    other names are recognized by their content. Of files with the same clip and the same content
+    the first is read; the others are skipped as copies.
+
     Args:
-        settings: the settings of the corpus; `on_unknown` is for names outside the grammar.
+        settings: the settings of the corpus; `on_unknown` is for files that are not clips of the
+            corpus.
         title: the title of the corpus, for messages.
         example: a correct file name, for messages.
         read_name: a function from a path to its clip, or to None for a name outside the grammar.
         reason_to_skip: a function from a clip to the reason to leave it out, or to None to keep it.
+
+    Raises:
+        UserError: if `on_unknown` is "error" and a file is not a clip of the corpus.
     """
+    # This import is late because `verify` imports the modules of the corpora, which import this.
+    from .verify import listed_files
+
+    paths = audio_files(settings.root, title)
+    files = _read_files(paths, listed_files(settings.name), read_name)
+    not_a_name = f"not a file name of {title}"
+    if files.unknown and settings.on_unknown == "error":
+        raise UserError(
+            f"{files.unknown[0]}: {not_a_name} (such as {example}); "
+            "remove it, or set corpus.on_unknown: skip"
+        )
+    separated = separate_copies([*files.named, *files.renamed])
     clips = []
-    skipped = []
-    for path in audio_files(settings.root, title):
-        clip = read_name(path)
-        if clip is None:
-            reason = f"not a file name of {title}"
-            if settings.on_unknown == "error":
-                raise UserError(
-                    f"{path}: {reason} (such as {example}); "
-                    "remove it, or set corpus.on_unknown: skip"
-                )
-        else:
-            reason = reason_to_skip(clip) if reason_to_skip else None
+    skipped = [(str(path), not_a_name) for path in files.unknown]
+    skipped += [(clip.path, COPY) for clip in separated.copies]
+    kind_of_reason: dict[str, SkipKind] = {not_a_name: "unknown name", COPY: "copy"}
+    for clip in separated.clips:
+        reason = reason_to_skip(clip) if reason_to_skip else None
         if reason is None:
             clips.append(clip)
         else:
-            skipped.append((str(path), reason))
-    return Listing(settings.name, clips, skipped)
+            skipped.append((clip.path, reason))
+            kind_of_reason[reason] = "left out"
+    notes = []
+    if files.renamed:
+        first = files.renamed[0]
+        notes.append(
+            f"{len(files.renamed):,} audio files without a file name of {title} are recognized by "
+            f"their content (SHA-256); the first, {first.path}, is {first.id}"
+        )
+    return Listing(
+        corpus=settings.name,
+        clips=sorted(clips, key=lambda clip: Path(clip.path).parts),
+        skipped=sorted(skipped, key=lambda file: Path(file[0]).parts),
+        kind_of_reason=kind_of_reason,
+        notes=notes,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _ReadFiles:
+    """The audio files of a corpus.
+
+    Attributes:
+        named: clips with a file name of the corpus.
+        renamed: clips with other file names, recognized by their content.
+        unknown: the paths of the other files.
+    """
+
+    named: list[Clip]
+    renamed: list[Clip]
+    unknown: list[Path]
+
+
+def _read_files(
+    paths: Sequence[Path],
+    entries: Sequence[Entry],
+    read_name: Callable[[PurePath], Clip | None],
+) -> _ReadFiles:
+    """Read each file from its name, or else from its content.
+
+    Args:
+        paths: the audio files.
+        entries: the files of the release; empty if there is no list of them.
+        read_name: see `parse_files`.
+    """
+    named = []
+    unnamed = []
+    for path in paths:
+        clip = read_name(path)
+        if clip is None:
+            unnamed.append(path)
+        else:
+            named.append(clip)
+    entry_of_path = official_entries(unnamed, entries)
+    renamed = []
+    unknown = []
+    for path in unnamed:
+        if path in entry_of_path:
+            clip = read_name(PurePath(entry_of_path[path].path))
+            renamed.append(dataclasses.replace(clip, path=str(path)))
+        else:
+            unknown.append(path)
+    return _ReadFiles(named, renamed, unknown)
 
 
 def refuse_links(folder: Path, paths: Sequence[Path]) -> None:

@@ -39,7 +39,7 @@ from ..utils.settings import OneOf, Settings
 from .labels import Rule, rule_problem
 from .metadata import Metadata
 from .registry import SINGLE_CORPORA, class_of_settings, metadata_of
-from .schema import Clip, Listing
+from .schema import Clip, Listing, SkipKind
 from .settings import AnyPath, CorpusSettings, OnUnknown, refuse
 
 
@@ -184,6 +184,7 @@ def parse(settings: MixtureSettings) -> Mixed:
     """Read the clips of all corpora of the mixture."""
     clips = []
     skipped = []
+    kind_of_reason: dict[str, SkipKind] = {}
     notes: list[str] = []
     accounts: list[str] = []
     members: dict[str, Member] = {}
@@ -201,12 +202,14 @@ def parse(settings: MixtureSettings) -> Mixed:
         skipped += member.listing.skipped
         notes += member.listing.notes
         accounts += member.listing.accounts
+        kind_of_reason |= member.listing.kind_of_reason
         for clip in member.listing.clips:
             clips.append(_clip_of_member(clip, corpus))
     return Mixed(
         corpus="mixture",
         clips=clips,
         skipped=skipped,
+        kind_of_reason=kind_of_reason,
         notes=notes,
         accounts=accounts,
         members=members,

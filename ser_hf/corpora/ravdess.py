@@ -21,8 +21,7 @@ Quirks of the official files:
   reader that assumes a header of 44 bytes returns the filler as samples. The decoding here parses
   the chunks.
 - Mirrors often contain the release twice: `Actor_01` to `Actor_24`, and again in
-  `audio_speech_actors_01-24`. A clip in two folders is an error that names both files
-  (`ser_hf.corpora.schema.require_unique_ids`).
+  `audio_speech_actors_01-24`. Equal copies are left out (`ser_hf.corpora.files.parse_files`).
 """
 
 import re
@@ -33,7 +32,7 @@ from pydantic import Field
 
 from ..utils.errors import UserError
 from .files import parse_files
-from .release import Archive, Release
+from .release import Archive, KaggleDataset, Release
 from .schema import Clip, Listing
 from .settings import CorpusSettings
 
@@ -56,6 +55,7 @@ RELEASE = Release(
             md5="bc696df654c87fed845eb13823edef8a",
         ),
     ),
+    kaggle=KaggleDataset("uwrfkaggler/ravdess-emotional-speech-audio"),
 )
 
 EMOTION_CODES = {
@@ -103,7 +103,7 @@ def read_name(path: PurePath) -> Clip | None:
 
 def is_sung(clip: Clip) -> bool:
     """Whether a clip is sung. The packaged list of official files has no sung clips."""
-    return GRAMMAR.fullmatch(PurePath(clip.path).stem)["channel"] == "02"
+    return GRAMMAR.fullmatch(clip.name)["channel"] == "02"
 
 
 def _is_released(fields: re.Match) -> bool:
@@ -133,7 +133,7 @@ def parse(settings: RavdessSettings) -> Listing:
     """
 
     def reason_to_skip(clip: Clip) -> str | None:
-        reason = KNOWN_BAD.get(PurePath(clip.path).stem)
+        reason = KNOWN_BAD.get(clip.name)
         if reason is None and is_sung(clip) and not settings.song:
             return "song (corpus.song is false)"
         return reason

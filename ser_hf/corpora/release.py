@@ -46,7 +46,20 @@ class LfsStore:
     url: str
 
 
-Source = Archive | LfsStore
+@dataclasses.dataclass(frozen=True)
+class KaggleDataset:
+    """A copy of a release on Kaggle, by another user. It is only used if it is requested.
+
+    Attributes:
+        handle: the owner and the name of the dataset, such as ``ejlok1/cremad``.
+        name: the name of the source, for messages.
+    """
+
+    handle: str
+    name: str = "kaggle"
+
+
+Source = Archive | LfsStore | KaggleDataset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,11 +83,13 @@ class Release:
         files: the documented number of audio files. None if ser_hf has no list of the files; the
             list is ``manifests/NAME.tsv.xz`` beside the module of the corpus.
         sources: the sources to download from, official sources before mirrors. Their names differ.
+        kaggle: a copy on Kaggle, which is only used if it is requested.
         registration: instructions for a release that is sent on request only.
         tables: tables that are downloaded with the audio.
     """
 
     files: int | None = None
     sources: tuple[Source, ...] = ()
+    kaggle: KaggleDataset | None = None
     registration: str | None = None
     tables: tuple[Table, ...] = ()

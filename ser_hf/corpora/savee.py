@@ -9,7 +9,8 @@ standard license.
 
 File names: the release has names such as `AudioData/DC/a01.wav`, and mirrors have `DC_a01.wav`.
 Their fields are speaker (DC, JE, JK, KL), emotion (a anger, d disgust, f fear, h happiness, n
-neutral, sa sadness, su surprise) and number of the sentence. Both names give the id `savee/DC_a01`.
+neutral, sa sadness, su surprise) and number of the sentence. Both names give the id `savee/DC_a01`,
+in any case.
 
 The column `sentence` is null. Each emotion has 15 sentences: 3 are common to all emotions, 2 are
 specific to the emotion, and 10 are generic. (The 30 neutral clips are the 3 common and all 12
@@ -26,7 +27,7 @@ from pydantic import Field
 
 from ..utils.errors import UserError
 from .files import parse_files
-from .release import Release
+from .release import KaggleDataset, Release
 from .schema import Clip, Listing
 from .settings import CorpusSettings
 
@@ -42,6 +43,7 @@ CITATION = (
 ACTED = True
 RELEASE = Release(
     files=480,
+    kaggle=KaggleDataset("ejlok1/surrey-audiovisual-expressed-emotion-savee"),
     registration=(
         "its authors send it after registration at http://kahlan.eps.surrey.ac.uk/savee/; "
         "unpack what they sent, then `ser-hf download savee DIR --verify` checks it"
@@ -60,27 +62,31 @@ EMOTION_CODES = {
 SPEAKERS = ("DC", "JE", "JK", "KL")
 GRAMMAR = re.compile(
     rf"(?:(?P<speaker>{'|'.join(SPEAKERS)})_)?"
-    rf"(?P<emotion>{'|'.join(EMOTION_CODES)})(?P<number>0[1-9]|1[0-5]|(?<=n)(?:1[6-9]|2[0-9]|30))"
+    rf"(?P<emotion>{'|'.join(EMOTION_CODES)})(?P<number>0[1-9]|1[0-5]|(?<=n)(?:1[6-9]|2[0-9]|30))",
+    re.IGNORECASE | re.ASCII,
 )
 
 
 def read_name(path: PurePath) -> Clip | None:
     """The clip that a path describes, or None if its name is not SAVEE's."""
     fields = GRAMMAR.fullmatch(path.stem)
-    folder = path.parent.name if path.parent.name in SPEAKERS else None
+    folder = path.parent.name.upper()
+    if folder not in SPEAKERS:
+        folder = None
     if fields is None or not (fields["speaker"] or folder):
         return None
-    speaker = fields["speaker"] or folder
+    speaker = (fields["speaker"] or folder).upper()
+    code = fields["emotion"].lower()
     if folder and folder != speaker:
         raise UserError(
             f"{path}: the file name says {speaker}, but the folder says {folder}; move or remove it"
         )
     return Clip(
         path=str(path),
-        emotion=EMOTION_CODES[fields["emotion"]],
-        original_label=fields["emotion"],
+        emotion=EMOTION_CODES[code],
+        original_label=code,
         speaker=f"savee:{speaker}",
-        id=f"savee/{speaker}_{fields['emotion']}{fields['number']}",
+        id=f"savee/{speaker}_{code}{fields['number']}",
         sex="male",
         language=LANGUAGE,
     )

@@ -56,7 +56,9 @@ SYNONYMS = {
 
 
 # Why a row of a table is not a clip: its audio is missing, or its label or speaker is unknown.
-SkipKind = Literal["absent", "unknown label", "unknown speaker"]
+# Why a file is not a clip: its name is unknown, it is a copy of another file, or the rules of the
+# corpus leave it out.
+SkipKind = Literal["absent", "unknown label", "unknown speaker", "unknown name", "copy", "left out"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +92,11 @@ class Clip:
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     corpus: str | None = None
     original_label: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The id without the corpus: for most corpora the official file name without suffix."""
+        return self.id.partition("/")[2]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,14 +228,14 @@ def _extra_column(values: list[Any]) -> tuple[list[Any], Any]:
 def require_unique_ids(clips: Sequence[Clip]) -> None:
     """Raise a UserError if two clips have the same id.
 
-    Possible causes are a copy of a folder, `a.wav` beside `a.flac`, or two rows of a table.
+    Possible causes are `a.wav` beside `a.flac`, two versions of a recording, or two rows of a
+    table. Equal copies of a file are already left out (`ser_hf.corpora.files.parse_files`).
     """
     path_of_id: dict[str, str] = {}
     for clip in clips:
         if clip.id in path_of_id:
             raise UserError(
-                f"{clip.path}: its id {clip.id} is also the id of {path_of_id[clip.id]}; "
-                "remove one of the two (mirrors often contain a folder twice), "
-                "or give it another id"
+                f"{clip.path}: its id {clip.id} is also the id of {path_of_id[clip.id]}, "
+                "with other content; remove one of the two, or give it another id"
             )
         path_of_id[clip.id] = clip.path

@@ -11,8 +11,8 @@ younger), word and emotion (`ps` is pleasant surprise). Upper and lower case are
 names; ids always have the same case. The names of folders are ignored: they repeat speaker and
 emotion in several spellings (`OAF_Fear`, `YAF_fear`, `OAF_Pleasant_surprise`,
 `YAF_pleasant_surprised`). One file name of the release lacks a letter: `OA_bite_neutral.wav` is
-read as `OAF_bite_neutral`, also for its id. As in every corpus, a clip in two folders is an error;
-some mirrors contain all folders twice.
+read as `OAF_bite_neutral`, also for its id. Some mirrors contain all folders twice; equal copies
+are left out (`ser_hf.corpora.files.parse_files`).
 """
 
 import re
@@ -22,7 +22,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .files import parse_files
-from .release import Archive, Release
+from .release import Archive, KaggleDataset, Release
 from .schema import Clip, Listing
 from .settings import CorpusSettings
 
@@ -47,6 +47,7 @@ RELEASE = Release(
             md5="1465311b24d1de704c4c63e4ccc470c7",
         ),
     ),
+    kaggle=KaggleDataset("ejlok1/toronto-emotional-speech-set-tess"),
 )
 
 EMOTION_CODES = {

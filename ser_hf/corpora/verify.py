@@ -14,6 +14,7 @@ from tqdm import tqdm
 from ..utils.environment import usable_cores
 from ..utils.errors import UserError
 from ..utils.recordings import is_lfs_pointer
+from .content import official_entries
 from .files import audio_paths
 from .registry import SINGLE_CORPORA
 from .release import Entry, Release, Table
@@ -40,6 +41,11 @@ def manifest(name: str) -> list[Entry]:
     return list(_entries(name))
 
 
+def listed_files(name: str) -> Sequence[Entry]:
+    """The files of the official release of a corpus; empty if ser_hf has no list of them."""
+    return () if release_of(name).files is None else _entries(name)
+
+
 @functools.cache
 def _entries(name: str) -> tuple[Entry, ...]:
     """Read the packaged list of the files of a release, without its header line."""
@@ -63,6 +69,7 @@ class ReleaseCheck:
         altered: files with the name of a clip but with other content.
         missing_tables: the tables of the release that are neither in the folder nor near it. No
             audio depends on them.
+        renamed: unchanged files under other names, recognized by their content.
     """
 
     name: str
@@ -70,6 +77,7 @@ class ReleaseCheck:
     missing: list[Entry]
     altered: list[Path]
     missing_tables: list[Entry] = dataclasses.field(default_factory=list)
+    renamed: list[Path] = dataclasses.field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -81,8 +89,12 @@ class ReleaseCheck:
         title = SINGLE_CORPORA[self.name].TITLE
         number = f"{len(manifest(self.name)):,} files"
         if self.complete:
-            without = "".join(f"; without {entry.path}" for entry in self.missing_tables)
-            return f"{self.folder}: {title} is complete, {number} as released{without}"
+            remarks = [f"without {entry.path}" for entry in self.missing_tables]
+            if self.renamed:
+                remarks.append(f"{len(self.renamed):,} under other names")
+            return "; ".join(
+                [f"{self.folder}: {title} is complete, {number} as released", *remarks]
+            )
         problems = []
         if self.missing:
             problems.append(f"{len(self.missing):,} missing (first {self.missing[0].path})")
@@ -99,31 +111,39 @@ class ReleaseCheck:
 def check_release(name: str, folder: str | Path, hashed: bool = True) -> ReleaseCheck:
     """Compare a folder with the packaged list of the files of a corpus.
 
-    A file is compared with the entry of the same clip; the subfolder of the file does not matter.
+    A file is compared with the entry of the same clip; the subfolder of the file does not matter. A
+    file without a name of the corpus is compared by its content with the files that are missing.
 
     Args:
         name: the name of the corpus.
         folder: the folder to check.
         hashed: whether to compare the SHA-256 of each file; otherwise only name and size.
+            Files without a name of the corpus are always compared by their SHA-256.
     """
     folder = Path(folder)
     entry_of_clip = {_clip_id(name, entry.path): entry for entry in manifest(name)}
     files: list[tuple[str, Path]] = []
+    unnamed = []
     for path in audio_paths(folder) if folder.is_dir() else ():
         clip = _clip_id(name, path)
-        if clip in entry_of_clip and path.stat().st_size and not is_lfs_pointer(path):
+        if clip is None:
+            unnamed.append(path)
+        elif clip in entry_of_clip and path.stat().st_size and not is_lfs_pointer(path):
             files.append((clip, path))
     unchanged = _unchanged(files, [entry_of_clip[clip] for clip, _ in files], hashed)
     # One unchanged copy of a clip is enough.
     altered = {clip: path for clip, path in files if clip not in unchanged}
     present = unchanged | altered.keys()
     missing = [entry for clip, entry in entry_of_clip.items() if clip not in present]
+    renamed = official_entries(unnamed, missing)
+    renamed_contents = {entry.sha256 for entry in renamed.values()}
     return ReleaseCheck(
         name=name,
         folder=folder,
-        missing=missing,
+        missing=[entry for entry in missing if entry.sha256 not in renamed_contents],
         altered=list(altered.values()),
         missing_tables=[table.entry for table in missing_tables(name, folder)],
+        renamed=list(renamed),
     )
 
 

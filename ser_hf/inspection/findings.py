@@ -227,11 +227,20 @@ def _names(files: Sequence[AudioFile], title: str) -> Iterator[Finding]:
         noun="file",
     )
     yield from _about(
+        _with_role(files, "copy"),
+        "equal, byte for byte, to another file of the same clip",
+        code="equal-copies",
+        level="note",
+        advice="Each clip is read once. Mirrors often contain a folder twice.",
+        remark=lambda file: file.clip.id if file.clip else "",
+        noun="file",
+    )
+    yield from _about(
         repeated,
-        "of a clip that is in more than one place",
+        "of a clip that is in more than one place, with different content",
         code="doubled-clips",
         level="error",
-        advice="Loading refuses this; remove one of each (mirrors often contain a folder twice).",
+        advice="Loading refuses this; remove one of each.",
         remark=lambda file: file.clip.id,
         noun="file",
     )

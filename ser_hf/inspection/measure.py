@@ -37,9 +37,12 @@ CLIPPED_RUN = 3
 FRAME_SECONDS = 0.01
 QUIET_BELOW_LOUDEST = 40.0
 
-Role = Literal["clip", "left out", "unknown name", "absent", "unknown label", "unknown speaker"]
+Role = Literal[
+    "clip", "left out", "copy", "unknown name", "absent", "unknown label", "unknown speaker"
+]
 ROLES: tuple[Role, ...] = get_args(Role)
-# The roles of files; the other roles are of rows in tables.
+# The roles of files that are measured. A copy is equal to another file, and the other roles are of
+# rows in tables.
 _MEASURED = ("clip", "left out", "unknown name")
 
 
@@ -86,10 +89,10 @@ class AudioFile:
     Attributes:
         shown: the path below the root, with unprintable characters escaped.
         role: one of `ROLES`. ``absent`` means a row of the table of the corpus whose audio is
-            missing.
+            missing. ``copy`` means a file that is equal to another file of the same clip.
         clip: the clip; None if the corpus does not know the file name.
         reason: why the file is not a clip.
-        measured: None for absent files and rows of tables that are not clips.
+        measured: None for copies, absent files and rows of tables that are not clips.
     """
 
     path: str

@@ -32,6 +32,14 @@ CLIPS = {
 }
 
 
+def entries_of(contents: dict[str, bytes]) -> tuple[Entry, ...]:
+    """The list of these files of a release: path and content of each."""
+    return tuple(
+        Entry(path, len(content), hashlib.sha256(content).hexdigest())
+        for path, content in sorted(contents.items())
+    )
+
+
 class Release:
     """Some clips of a corpus under their official names, of random bytes; the last two have equal
     content.
@@ -44,10 +52,7 @@ class Release:
         self.objects = {
             hashlib.sha256(content).hexdigest(): content for content in self.files.values()
         }
-        self.entries = tuple(
-            Entry(path, len(content), hashlib.sha256(content).hexdigest())
-            for path, content in sorted(self.files.items())
-        )
+        self.entries = entries_of(self.files)
 
     def write(self, folder, under=""):
         for path, content in self.files.items():

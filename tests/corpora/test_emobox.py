@@ -148,6 +148,8 @@ def test_audio_is_found_in_another_place_and_format_by_the_end_of_its_path(emobo
     options = emobox([("AudioData/DC/a01.wav", "DC", "sad")], "turevdb", wavs=wavs)
     assert parse(**options).clips[0].path.endswith("DC/a01.flac")
     write_blank(Path(options["audio_root"]), "copy/DC/a01.wav")
+    assert parse(**options).clips[0].path.endswith("DC/a01.flac")
+    write_blank(Path(options["audio_root"]), "copy/DC/a01.wav", content=b"another recording")
     message = r"copy/DC/a01.wav: matches EmoBox's downloads/turevdb/.*a01.wav as .*DC/a01.flac"
     with pytest.raises(UserError, match=message):
         parse(**options)

@@ -128,10 +128,11 @@ def test_the_release_has_that_pair_of_identical_files_alone():
     assert set(ravdess.KNOWN_BAD) == {PAIR[1]}
 
 
-def test_a_doubled_folder_is_refused_naming_both_copies(tmp_path, monkeypatch):
+def test_a_doubled_folder_with_other_content_is_refused_naming_both_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # short paths in the message
     first = write(Path("Actor_12"), SPEECH) / f"{SPEECH}.wav"
     second = write(Path("audio_speech_actors_01-24") / "Actor_12", SPEECH) / f"{SPEECH}.wav"
+    second.write_bytes(b"another recording")
     with pytest.raises(
         UserError, match=f"{second}: its id ravdess/{SPEECH} is also the id of {first}"
     ):

@@ -64,7 +64,9 @@ def faulty_root(tmp_path_factory):
     # In the release the name of this sentence contains a level.
     path(1003, "IEO", "FEA").rename(audio / "1003_IEO_FEA_XX.wav")
     (audio / "copy").mkdir()
-    (audio / "copy" / "1003_DFA_ANG_XX.wav").write_bytes(path(1003, "DFA", "ANG").read_bytes())
+    # The same clip with other bytes, after the audio.
+    content = path(1003, "DFA", "ANG").read_bytes() + b"\0\0"
+    (audio / "copy" / "1003_DFA_ANG_XX.wav").write_bytes(content)
     return root
 
 

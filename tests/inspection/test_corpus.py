@@ -83,6 +83,7 @@ def test_the_json_has_its_keys_and_a_row_for_every_file(written, faulty):
     assert facts["counts"]["roles"] == {
         "clip": 54,
         "left out": 0,
+        "copy": 0,
         "unknown name": 1,
         "absent": 0,
         "unknown label": 0,

@@ -107,6 +107,11 @@ def test_roles_of_files(tmp_path):
     assert kinds.pop("Actor_01/notes.wav") == "unknown name"
     assert kinds.pop("Actor_01/03-02-02-01-01-01-01.wav") == "left out"
     assert set(kinds.values()) == {"clip"}
+    copy = paths[2].parent / "again" / paths[2].name
+    copy.parent.mkdir()
+    copy.write_bytes(paths[2].read_bytes())
+    with_copy = measuring.find_files("ravdess", tmp_path, {}).files
+    assert roles(with_copy)[f"Actor_01/again/{copy.name}"] == "copy"
     sung = roles(measuring.find_files("ravdess", tmp_path, {"song": True}).files)
     assert sung["Actor_01/03-02-02-01-01-01-01.wav"] == "clip"
     with pytest.raises(UserError, match="name the folder that holds"):

@@ -1,5 +1,5 @@
-"""Small corpora in the layouts of audiofolder, EmoBox, the Hub and audformat, for tests of their
-readers.
+"""Small corpora in the layouts of audiofolder, EmoBox, the Hub and audformat, and of mirrors, for
+tests of their readers.
 
 - ``audiofolder``: ``train/angry/s00_0.wav``, the last two speakers in ``validation`` and ``test``,
   with ``metadata.csv`` (file_name, speaker, gender).
@@ -11,10 +11,11 @@ readers.
 """
 
 import csv
+import dataclasses
 import itertools
 import json
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,103 @@ from datasets import Audio, ClassLabel, Features, Value
 from ser_hf.corpora import cremad, ravdess
 from ser_hf.corpora.synthesis import EMOTIONS
 from support.testing.corpora import Clip, Plan, _csv, _ravdess, write_clips, write_csv
+
+
+@dataclasses.dataclass(frozen=True)
+class Mirror:
+    """A layout in which a mirror has a corpus.
+
+    Attributes:
+        corpus: the name of the corpus.
+        places: a function from the official path of a file to its paths in the mirror.
+    """
+
+    corpus: str
+    places: Callable[[PurePosixPath], list[str]]
+
+
+def _doubled_ravdess(path: PurePosixPath) -> list[str]:
+    return [f"{path}", f"audio_speech_actors_01-24/{path}"]
+
+
+def _nested_ravdess(path: PurePosixPath) -> list[str]:
+    return [f"ravdess-emotional-speech-audio/audio_speech_actors_01-24/{path}"]
+
+
+def _doubled_tess(path: PurePosixPath) -> list[str]:
+    folder = "TESS Toronto emotional speech set data"
+    place = f"{path.parent.name}/{path.name}"
+    return [f"{folder}/{place}", f"{folder.lower()}/{folder}/{place}"]
+
+
+def _savee_name(path: PurePosixPath) -> str:
+    return f"{path.parent.name}_{path.name}"
+
+
+def _flat_savee(path: PurePosixPath) -> list[str]:
+    return [f"ALL/{_savee_name(path)}"]
+
+
+def _doubled_savee(path: PurePosixPath) -> list[str]:
+    return [f"ALL/{_savee_name(path)}", f"AudioData/{path.parent.name}/{path.name}"]
+
+
+def _flat(path: PurePosixPath) -> list[str]:
+    return [path.name]
+
+
+def _nested_twice(path: PurePosixPath) -> list[str]:
+    return [f"archive/{path.parent.name}/{path.parent.name}/{path.name}"]
+
+
+def _lower_case(path: PurePosixPath) -> list[str]:
+    return [f"{path}".lower()]
+
+
+def _lower_case_and_flat_savee(path: PurePosixPath) -> list[str]:
+    return [f"all/{_savee_name(path).lower()}"]
+
+
+def _upper_case(path: PurePosixPath) -> list[str]:
+    return [f"{path}".upper()]
+
+
+# The layouts of the mirrors on Kaggle, and changes that people make to them.
+MIRRORS = {
+    "ravdess: doubled": Mirror("ravdess", _doubled_ravdess),
+    "ravdess: nested": Mirror("ravdess", _nested_ravdess),
+    "ravdess: flat": Mirror("ravdess", _flat),
+    "cremad: nested twice": Mirror("cremad", _nested_twice),
+    "cremad: lower case": Mirror("cremad", _lower_case),
+    "cremad: flat": Mirror("cremad", _flat),
+    "tess: doubled": Mirror("tess", _doubled_tess),
+    "tess: lower case": Mirror("tess", _lower_case),
+    "tess: flat": Mirror("tess", _flat),
+    "savee: ALL": Mirror("savee", _flat_savee),
+    "savee: ALL and AudioData": Mirror("savee", _doubled_savee),
+    "savee: lower case": Mirror("savee", _lower_case),
+    "savee: all, lower case": Mirror("savee", _lower_case_and_flat_savee),
+    "emodb: nested twice": Mirror("emodb", _nested_twice),
+    "emodb: lower case": Mirror("emodb", _lower_case),
+    "emodb: upper case": Mirror("emodb", _upper_case),
+}
+
+
+def write_mirror(layout: str, root: Path, contents: Mapping[str, bytes]) -> list[Path]:
+    """Writes files in a layout of `MIRRORS`, and returns the sorted paths of the second copies.
+
+    Args:
+        contents: the official path of each file, and its content.
+    """
+    copies = []
+    for path, content in contents.items():
+        places = MIRRORS[layout].places(PurePosixPath(path))
+        for place in places:
+            target = root / place
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        copies += [root / place for place in places[1:]]
+    return sorted(copies)
 
 
 def write_layout(
