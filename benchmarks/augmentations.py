@@ -3,7 +3,7 @@ RAVDESS's fixed split.
 
     OMP_NUM_THREADS=1 python benchmarks/augmentations.py --corpus-root data/RAVDESS [--epochs 20]
     [--seeds 1 2 3]
-        [--only "no augmentation" pitch gain] [--readme]
+        [--only "no augmentation" pitch gain] [--folder music=data/musan/music] [--readme]
 
 A shallow `cnn_lstm` is trained on crops of 2.2 s without silence for the same number of epochs. The
 baseline has no augmentation, not even SpecAugment. Runs with the same seed are paired: they start
@@ -14,6 +14,8 @@ Each run has two figures: the UAR of its best epoch, which is the one that a rep
 mean UAR of the last quarter of its epochs. The mean is not the best of many epochs, so it varies
 less by chance.
 
+A step that adds recordings, such as `music`, runs with a folder only: `--folder STEP=FOLDER`.
+
 Each run is a folder below `--runs`. The same command resumes an interrupted run. All settings are
 run with the first seed before the second seed begins. Rows are merged into
 benchmarks/results/augmentations.json; `--readme` prints its table without running anything.
@@ -22,12 +24,13 @@ benchmarks/results/augmentations.json; `--readme` prints its table without runni
 import argparse
 import statistics
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fixed_split import TRIMMED, read, recipe, run, standard_error, summary, write
 
-from ser_hf.audio.augmentation import Augmentation
+from ser_hf.audio.augmentation import Augmentation, RecordedSound
 from ser_hf.utils.errors import UserError
 
 RESULTS = Path(__file__).parent / "results" / "augmentations.json"
@@ -36,6 +39,7 @@ NETWORK = {"architecture": "cnn_lstm", "normalization": "fixed", "time_masks": 0
 
 # Steps on the waveform with their default range; each changes half of the clips.
 STEPS = [name for name in Augmentation.model_fields if name != "mixup"]
+NEED_FOLDER = [name for name in STEPS if isinstance(getattr(Augmentation(), name), RecordedSound)]
 # Where all steps are active, two or three of them change a clip.
 SHARE_OF_ALL = 0.2
 SPEC_AUGMENT = {"time_masks": 2, "time_width": 12, "band_masks": 2, "band_width": 6}
@@ -47,15 +51,25 @@ NETWORK_OPTIONS = {
 }
 
 
-def settings() -> dict[str, dict[str, Any]]:
-    """Return name -> sections of the recipe that differ from the baseline, `model` by keys."""
-    together = {name: {"probability": SHARE_OF_ALL} for name in STEPS}
+def settings(folders: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return name -> sections of the recipe that differ from the baseline, `model` by keys.
+
+    Args:
+        folders: step -> its folder of recordings; other steps that need a folder are left out.
+    """
+    steps = {}
+    for name in STEPS:
+        if name in folders:
+            steps[name] = {"folder": folders[name]}
+        elif name not in NEED_FOLDER:
+            steps[name] = {}
+    together = {name: keys | {"probability": SHARE_OF_ALL} for name, keys in steps.items()}
     together |= {"mixup": {"probability": 0.5}}
     return {
         BASELINE: {},
         "whole clips": {"audio": {"trim_silence": TRIMMED["trim_silence"]}},
         "whole clips with their silence": {"audio": {}},
-        **{name: {"augment": {name: {"probability": 0.5}}} for name in STEPS},
+        **{name: {"augment": {name: keys | {"probability": 0.5}}} for name, keys in steps.items()},
         "mixup, any speaker": {"augment": {"mixup": {"probability": 0.5}}},
         **{name: {"model": keys} for name, keys in NETWORK_OPTIONS.items()},
         "all inside the network": {"model": _merged(NETWORK_OPTIONS)},
@@ -67,22 +81,37 @@ def _merged(keys: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {key: value for options in keys.values() for key, value in options.items()}
 
 
+def step_and_folder(text: str) -> tuple[str, str]:
+    """Read an argument STEP=FOLDER."""
+    step, _, folder = text.partition("=")
+    if step not in NEED_FOLDER or not folder:
+        raise argparse.ArgumentTypeError(
+            f"expected STEP=FOLDER with one of {', '.join(NEED_FOLDER)}, got {text!r}"
+        )
+    return step, folder
+
+
 def main() -> None:
-    all_settings = settings()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--corpus-root", default="data/RAVDESS")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    names = list(all_settings)
-    parser.add_argument("--only", nargs="+", default=names, metavar="NAME", choices=names)
+    parser.add_argument(
+        "--folder", nargs="+", default=[], type=step_and_folder, metavar="STEP=FOLDER"
+    )
+    parser.add_argument("--only", nargs="+", metavar="NAME")
     parser.add_argument("--runs", type=Path, default=Path("runs/augmentations"))
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--readme", action="store_true")
     options = parser.parse_args()
+    all_settings = settings(dict(options.folder))
+    unknown = [name for name in options.only or () if name not in all_settings]
+    if unknown:
+        parser.error(f"--only: {unknown[0]!r} is none of {', '.join(all_settings)}")
     if not options.readme:
-        chosen = [name for name in names if name in options.only]
+        chosen = [name for name in all_settings if name in (options.only or all_settings)]
         try:
             for seed in options.seeds:
                 for name in chosen:
@@ -134,7 +163,7 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     baseline = rows.get(BASELINE, {})
-    for name in settings():
+    for name in settings(dict.fromkeys(NEED_FOLDER, "")):
         if name not in rows:
             continue
         cells = []

@@ -6,7 +6,7 @@ changes a clip. `ser_hf.audio.augmenter` applies the steps of a recipe to traini
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 from pydantic import AfterValidator, Field, model_validator
@@ -61,8 +61,11 @@ class Step(Settings):
 class WaveformStep(Step):
     """A step that changes the waveform of one clip.
 
-    A step with a field `folder` uses the recordings of that folder.
+    A step with a field `folder` uses the recordings of that folder; a step with `needs_voices` uses
+    the training clips of other speakers.
     """
+
+    needs_voices: ClassVar[bool] = False
 
     @abstractmethod
     def apply(
@@ -78,7 +81,8 @@ class WaveformStep(Step):
             waveform: the clip, float32 (samples,), which is not changed in place.
             rng: the generator that draws the parameters of the step.
             sampling_rate: the sampling rate of clip and recordings, in Hz.
-            recordings: the waveforms of `folder`; None without one.
+            recordings: the waveforms of `folder`, or the training clips of other speakers for a
+                step with `needs_voices`; None for other steps.
 
         Returns:
             float32 (new samples,), at least one sample. It may be the clip itself or a view of it.
@@ -110,6 +114,21 @@ class Pitch(WaveformStep):
 
     def apply(self, waveform, rng, sampling_rate, recordings):
         return transforms.pitch(waveform, rng.uniform(*self.semitones), sampling_rate)
+
+
+class TimeShift(WaveformStep):
+    """Shift the clip in time and fill up with silence; its length stays.
+
+    At most half of a short clip is lost.
+    """
+
+    seconds: Annotated[
+        Interval[Annotated[float, Field(ge=-10, le=10)]],
+        Field(description="shift in seconds: above 0 later, below 0 earlier"),
+    ] = [-0.3, 0.3]
+
+    def apply(self, waveform, rng, sampling_rate, recordings):
+        return transforms.time_shift(waveform, rng.uniform(*self.seconds), sampling_rate)
 
 
 class Reverberation(WaveformStep):
@@ -167,8 +186,11 @@ class ColoredNoise(WaveformStep):
         return transforms.add_noise(waveform, noise, rng.uniform(*self.snr))
 
 
-class BackgroundNoise(WaveformStep):
-    """Add a random segment of a recording of noise."""
+class RecordedSound(WaveformStep):
+    """Add a random segment of a recording. A recording that is too short is repeated."""
+
+    # The end of the message for a missing folder.
+    _alternative: ClassVar[str] = ""
 
     snr: SignalToNoise = [5.0, 30.0]
     folder: Annotated[Folder | None, Field(description="folder of recordings")] = None
@@ -176,12 +198,96 @@ class BackgroundNoise(WaveformStep):
     @model_validator(mode="after")
     def _check_folder(self) -> Self:
         if self.probability and self.folder is None:
-            raise ValueError("folder: missing; name a folder of recordings, or use coloured_noise")
+            raise ValueError(f"folder: missing; name a folder of recordings{self._alternative}")
         return self
 
     def apply(self, waveform, rng, sampling_rate, recordings):
-        noise = transforms.random_crop(recordings, len(waveform), rng)
-        return transforms.add_noise(waveform, noise, rng.uniform(*self.snr))
+        sound = transforms.random_crop(recordings, len(waveform), rng)
+        return transforms.add_noise(waveform, sound, rng.uniform(*self.snr))
+
+
+class BackgroundNoise(RecordedSound):
+    """Add a random segment of a recording of noise."""
+
+    _alternative: ClassVar[str] = ", or use coloured_noise"
+
+
+class Ambience(RecordedSound):
+    """Add a random segment of the ambience of a place, such as a street or an office."""
+
+
+class Music(RecordedSound):
+    """Add a random segment of music.
+
+    The signal-to-noise ratio is that of Snyder et al. 2018, "X-vectors: robust DNN embeddings for
+    speaker recognition", ICASSP.
+    """
+
+    snr: SignalToNoise = [5.0, 15.0]
+
+
+class Babble(WaveformStep):
+    """Add voices in the background: training clips of other speakers, which speak at once.
+
+    Each voice has the same power. Number and signal-to-noise ratio are those of Snyder et al. 2018,
+    "X-vectors: robust DNN embeddings for speaker recognition", ICASSP.
+    """
+
+    needs_voices: ClassVar[bool] = True
+
+    snr: SignalToNoise = [13.0, 20.0]
+    voices: Annotated[
+        Interval[Annotated[int, Field(ge=1, le=50)]],
+        Field(description="number of voices; fewer if there are fewer training clips"),
+    ] = [3, 7]
+
+    def apply(self, waveform, rng, sampling_rate, recordings):
+        count = int(rng.integers(*self.voices, endpoint=True))
+        voices = transforms.babble(recordings, count, len(waveform), rng)
+        return transforms.add_noise(waveform, voices, rng.uniform(*self.snr))
+
+
+class Clipping(WaveformStep):
+    """Clip the loudest samples at one level, as a microphone with too much gain does."""
+
+    share: Annotated[
+        Interval[Annotated[float, Field(ge=0, le=0.9)]],
+        Field(description="share of the samples that are clipped"),
+    ] = [0.0, 0.05]
+
+    def apply(self, waveform, rng, sampling_rate, recordings):
+        return transforms.clip(waveform, rng.uniform(*self.share))
+
+
+class BandLimit(WaveformStep):
+    """Limit the band of frequencies, as a microphone or a radio does.
+
+    At the edges, the power is halved; it falls by 24 dB in each octave beyond. An edge above half
+    of the sampling rate has no effect.
+    """
+
+    low: Annotated[
+        Interval[Annotated[float, Field(ge=0, le=4000)]],
+        Field(description="lower edge in Hz; the range must lie below that of `high`"),
+    ] = [20.0, 300.0]
+    high: Annotated[
+        Interval[Annotated[float, Field(ge=100, le=192_000)]],
+        Field(description="upper edge in Hz"),
+    ] = [3000.0, 7500.0]
+
+    @model_validator(mode="after")
+    def _check_edges(self) -> Self:
+        if self.low[1] >= self.high[0]:
+            raise ValueError(
+                f"low: goes up to {self.low[1]:g} Hz, but high begins at {self.high[0]:g} Hz; "
+                "choose ranges that do not overlap"
+            )
+        return self
+
+    def apply(self, waveform, rng, sampling_rate, recordings):
+        low = rng.uniform(*self.low)
+        high = rng.uniform(*self.high)
+        return transforms.band_limit(waveform, low, high, sampling_rate)
 
 
 class Telephone(WaveformStep):
@@ -228,12 +334,14 @@ class Mixup(Step):
 class Augmentation(Settings):
     """The steps that augment training clips, in the order of the fields.
 
-    They simulate changes of the voice, the room, the background, the telephone line and the level.
+    They simulate changes of the voice, the room, the background, the microphone, the telephone line
+    and the level.
     `mixup` is last.
     """
 
     speed: Annotated[Speed, Field(description="tempo, pitch and formants together")] = Speed()
     pitch: Annotated[Pitch, Field(description="pitch and formants without tempo")] = Pitch()
+    time_shift: Annotated[TimeShift, Field(description="later or earlier")] = TimeShift()
     reverberation: Annotated[Reverberation, Field(description="sound of a room")] = Reverberation()
     gaussian_noise: Annotated[GaussianNoise, Field(description="white noise")] = GaussianNoise()
     coloured_noise: Annotated[
@@ -241,6 +349,15 @@ class Augmentation(Settings):
     ] = ColoredNoise()
     background_noise: Annotated[BackgroundNoise, Field(description="recorded noise")] = (
         BackgroundNoise()
+    )
+    ambience: Annotated[Ambience, Field(description="recorded ambience of places")] = Ambience()
+    music: Annotated[Music, Field(description="recorded music")] = Music()
+    babble: Annotated[
+        Babble, Field(description="voices in the background: training clips of other speakers")
+    ] = Babble()
+    clipping: Annotated[Clipping, Field(description="loudest samples clipped")] = Clipping()
+    band_limit: Annotated[BandLimit, Field(description="narrower band of frequencies")] = (
+        BandLimit()
     )
     telephone: Annotated[Telephone, Field(description="band and codec of a telephone")] = (
         Telephone()

@@ -1,6 +1,7 @@
 """Signal processing of augmentation and of the conditions of `--robustness`.
 
-torchaudio changes speed and level and adds noise. Other libraries do the rest better. Measured with
+torchaudio changes speed and level, adds noise and limits the band of frequencies. Other libraries
+do the rest better. Measured with
 torchaudio 2.11 and librosa 0.11 on clips of 3 s at 16 kHz, in time of one core:
 
 - Pitch and tempo: `pitch` takes 13 ms and keeps the level to 0.2 dB. librosa takes 27 ms,
@@ -89,6 +90,59 @@ def _coded(samples: np.ndarray, codec: str) -> np.ndarray:
     return decoded[: len(samples)] / np.float32(_CODEC_PEAK)
 
 
+def clip(waveform: np.ndarray, share: float) -> np.ndarray:
+    """Clip the loudest `share` of the samples (samples,) at one level.
+
+    A clip that would become silent, such as a clip of which more is padded with zeros, is
+    unchanged.
+    """
+    limit = np.quantile(np.abs(waveform), 1 - share)
+    if limit == 0:
+        return waveform
+    return np.clip(waveform, -limit, limit)
+
+
+# The quality factors of the two biquads of a Butterworth filter of fourth order.
+_BUTTERWORTH = (0.5412, 1.3066)
+_LEAST_EDGE = 1.0  # Hz; a lower edge removes nothing
+_MOST_EDGE = 0.98  # of the Nyquist frequency, likewise
+# torchaudio's filters clip at full scale, so they get the clip with this peak.
+_FILTER_PEAK = 1 / 64
+
+
+def band_limit(waveform: np.ndarray, low: float, high: float, sampling_rate: int) -> np.ndarray:
+    """Limit a clip to the frequencies between two edges, by Butterworth filters of fourth order.
+
+    At the edges, the power is halved (-3 dB). It falls by 24 dB in each octave beyond.
+
+    Args:
+        waveform: float32 (samples,).
+        low: Hz; no effect below 1 Hz.
+        high: Hz; no effect from 98 % of half of the sampling rate.
+        sampling_rate: Hz.
+
+    Returns:
+        float32 (samples,); the waveform itself if no edge has an effect.
+    """
+    import torch
+    from torchaudio import functional
+
+    limits_low = low >= _LEAST_EDGE
+    limits_high = high < _MOST_EDGE * sampling_rate / 2
+    peak = float(np.abs(waveform).max())
+    if peak == 0 or not (limits_low or limits_high):
+        return waveform
+    scale = peak / _FILTER_PEAK
+    # In double precision: the poles of a low edge are too near to each other for single precision.
+    filtered = torch.tensor(waveform, dtype=torch.float64) / scale
+    for quality in _BUTTERWORTH:
+        if limits_low:
+            filtered = functional.highpass_biquad(filtered, sampling_rate, low, quality)
+        if limits_high:
+            filtered = functional.lowpass_biquad(filtered, sampling_rate, high, quality)
+    return (filtered * scale).numpy().astype(np.float32)
+
+
 def gain(waveform: np.ndarray, decibels: float) -> np.ndarray:
     """Raise the level of (samples,) by `decibels`; samples may exceed full scale."""
     import torch
@@ -159,12 +213,41 @@ def random_crop(
 
     A recording that is too short is repeated.
     """
-    recording = recordings[int(rng.integers(len(recordings)))]
+    return _cropped(recordings[int(rng.integers(len(recordings)))], length, rng)
+
+
+def _cropped(recording: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
+    """`length` samples from a random place of a recording, which is repeated if it is too short."""
     latest = len(recording) - length
     if latest >= 0:
         start = rng.integers(latest + 1)
         return recording[start : start + length]
     return np.resize(np.roll(recording, -rng.integers(len(recording))), length)
+
+
+def babble(
+    voices: Sequence[np.ndarray], count: int, length: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Several voices that speak at once: random segments of different clips, added up.
+
+    Args:
+        voices: the clips to choose from, float32 (any samples,) each. Each gets a mean power of 1,
+            over the whole clip, so that a segment with a pause is not amplified.
+        count: number of voices; all clips are used if there are fewer.
+        length: number of samples.
+        rng: draws the clips and the places of the segments.
+
+    Returns:
+        float32 (length,).
+    """
+    total = np.zeros(length, dtype=np.float32)
+    for index in rng.choice(len(voices), size=min(count, len(voices)), replace=False):
+        voice = voices[int(index)]
+        power = mean_power(voice)
+        segment = _cropped(voice, length, rng)
+        if power > _SILENT:
+            total += segment / np.float32(np.sqrt(power))
+    return total
 
 
 # Reverberation
@@ -218,7 +301,29 @@ def reverberate(waveform: np.ndarray, response: np.ndarray) -> np.ndarray:
     return (wet * np.float32(np.sqrt(before / after))).astype(np.float32, copy=False)
 
 
-# Speed and pitch
+# Time, speed and pitch
+
+
+def time_shift(waveform: np.ndarray, seconds: float, sampling_rate: int) -> np.ndarray:
+    """Shift a clip later (below 0: earlier), and fill up with zeros.
+
+    Args:
+        waveform: float32 (samples,).
+        seconds: limited to half of the clip, so that at least half of it remains.
+        sampling_rate: Hz.
+
+    Returns:
+        float32 (samples,).
+    """
+    most = len(waveform) // 2
+    shift = int(np.clip(round(seconds * sampling_rate), -most, most))
+    shifted = np.zeros_like(waveform)
+    if shift >= 0:
+        shifted[shift:] = waveform[: len(waveform) - shift]
+    else:
+        shifted[:shift] = waveform[-shift:]
+    return shifted
+
 
 _OVERLAP = 4
 _FRAME_SECONDS = 0.032  # three periods of a deep voice, so that its harmonics have separate peaks

@@ -13,6 +13,8 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from ..audio.augmenter import Augmenter
+from ..audio.voices import TrainingVoices
+from ..evaluation.bootstrap import is_unknown
 from ..evaluation.metrics import compute_metrics
 from ..evaluation.tasks import TASKS
 from ..loading.build import build_model, set_initial_bias
@@ -186,13 +188,32 @@ def make_transforms(run: RunContext) -> TrainTransforms:
     data = run.data
     rate = data.store.sampling_rate
     augmenter = None
-    if recipe.augment.waveform_steps:
-        augmenter = Augmenter(recipe.augment, rate, recipe.audio.cache_dir)
+    steps = recipe.augment.waveform_steps
+    if steps:
+        voices = None
+        if any(step.needs_voices for step in steps.values()):
+            voices = _training_voices(run)
+        augmenter = Augmenter(recipe.augment, rate, recipe.audio.cache_dir, voices)
     mixing = None
     if recipe.augment.mixup.probability:
         mixing = Mixing(recipe.augment.mixup, len(data.labels))
     fixed_length = round((recipe.audio.fixed_duration or 0) * rate)
     return TrainTransforms(augmenter, mixing, fixed_length)
+
+
+def _training_voices(run: RunContext) -> TrainingVoices:
+    """The clips of the train split, of which babble is made.
+
+    A clip with an unknown speaker gets its own speaker key.
+    """
+    data = run.data
+    rows = run.fold.split.rows["train"]
+    speakers = data.dataset["speaker"][:]
+    keys = []
+    for row in rows:
+        speaker = speakers[row]
+        keys.append(f"{speaker or ''} in row {row}" if is_unknown(speaker) else speaker)
+    return TrainingVoices(data.store, rows, keys)
 
 
 def feature_caching(run: RunContext) -> FeatureCaching | None:

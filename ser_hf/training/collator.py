@@ -13,8 +13,8 @@ from ..loading.batches import ClipCollator, labels_of
 from ..loading.encoders import lengths_needed
 from ..models.preparation import fix_length
 
-# A function that changes a waveform, float32 (samples,).
-Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+# A function that changes a waveform, float32 (samples,). Arguments: waveform, generator, row.
+Augment = Callable[[np.ndarray, np.random.Generator, int], np.ndarray]
 # A function that mixes the clips of a batch. Arguments: waveforms, rows, labels, generator.
 # Result: mixed waveforms, and shares (batch, classes).
 Mixer = Callable[
@@ -116,7 +116,7 @@ class Collator(ClipCollator):
         limit = clip["max_samples"]
         waveform = self.store[clip["row"]] if limit else self.window(clip)
         if transforms.augmenter is not None:
-            waveform = transforms.augmenter(waveform, generator)
+            waveform = transforms.augmenter(waveform, generator, clip["row"])
             if transforms.fixed_length:
                 waveform = fix_length(waveform, transforms.fixed_length)
         if limit and len(waveform) > limit:

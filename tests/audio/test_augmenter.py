@@ -13,21 +13,29 @@ from hypothesis import strategies as st
 
 from ser_hf.audio import AudioError
 from ser_hf.audio.augmentation import (
+    Ambience,
     Augmentation,
+    Babble,
     BackgroundNoise,
+    BandLimit,
+    Clipping,
     Gain,
     GaussianNoise,
+    Music,
     Reverberation,
     Speed,
+    TimeShift,
     WaveformStep,
 )
 from ser_hf.audio.augmenter import Augmenter
 from ser_hf.audio.transforms import mean_power
+from ser_hf.audio.voices import TrainingVoices
 from ser_hf.utils.errors import UserError
 
 RATE = 16000
-# The steps on waveforms that need no folder.
-NAMES = [name for name in Augmentation.model_fields if name not in ("background_noise", "mixup")]
+OF_FOLDERS = {"background_noise": BackgroundNoise, "ambience": Ambience, "music": Music}
+# The steps on waveforms that need nothing but the clip.
+NAMES = [name for name in Augmentation.model_fields if name not in {*OF_FOLDERS, "babble", "mixup"}]
 ALWAYS = Augmentation(
     **{name: getattr(Augmentation(), name).replace(probability=1.0) for name in NAMES}
 )
@@ -141,16 +149,67 @@ def test_a_new_step_is_a_class_and_a_field():
     np.testing.assert_array_equal(augmenter(clip, seeded(0)), clip[::-1])
 
 
-def test_background_comes_from_its_folder(tmp_path):
+@pytest.mark.parametrize("name", OF_FOLDERS)
+def test_background_comes_from_its_folder(name, tmp_path):
     soundfile.write(tmp_path / "steady.flac", np.full(300, 0.25), RATE)
     soundfile.write(tmp_path / "a.WAV", np.full(8000, 0.5), 8000)
-    step = BackgroundNoise(probability=1.0, snr=[0.0, 0.0], folder=str(tmp_path))
-    augmentation = Augmentation(background_noise=step)
+    step = OF_FOLDERS[name](probability=1.0, snr=[0.0, 0.0], folder=str(tmp_path))
+    augmentation = Augmentation(**{name: step})
     augmenter = Augmenter(augmentation, RATE, cache_dir=tmp_path / "cache")
     clip = tone(1000)
     for augment in (augmenter, pickle.loads(pickle.dumps(augmenter))):
         added = augment(clip, seeded(0)) - clip
         assert added.mean() == pytest.approx(np.sqrt(mean_power(clip)), rel=0.05)
+
+
+def voices_of(levels, speakers):
+    """Training clips in the rows 10, 11, ...: sines of different frequencies and levels."""
+    waveforms = {
+        10 + i: (level * np.sin(np.arange(400 + i) * (1 + i) / 9)).astype(np.float32)
+        for i, level in enumerate(levels)
+    }
+    return TrainingVoices(waveforms, list(waveforms), speakers)
+
+
+def test_babble_has_the_signal_to_noise_ratio_and_no_voice_of_the_speaker():
+    voices = voices_of([0.1, 0.5, 0.3], ["anna", "bert", "anna"])
+    augmentation = Augmentation(babble=Babble(probability=1.0, snr=[15.0, 15.0], voices=[2, 2]))
+    augmenter = Augmenter(augmentation, RATE, voices=voices)
+    clip = tone(4000)
+    for augment in (augmenter, pickle.loads(pickle.dumps(augmenter))):
+        for seed in range(5):
+            added = augment(clip, seeded(seed), 10).astype(np.float64) - clip
+            ratio = mean_power(clip) / mean_power(added)
+            assert 10 * np.log10(ratio) == pytest.approx(15, abs=0.01)
+            # The only other speaker has one clip, a sine of 2 / 9 radians a sample.
+            spectrum = np.abs(np.fft.rfft(added))
+            assert spectrum.argmax() * 2 * np.pi / len(clip) == pytest.approx(2 / 9, abs=0.01)
+
+
+def test_babble_without_other_speakers_is_refused():
+    with pytest.raises(UserError, match=r"^augment\.babble: needs .* at least two speakers"):
+        voices_of([0.1, 0.5], ["anna", "anna"])
+    with pytest.raises(ValueError, match=r"^augment\.babble: needs the training clips"):
+        Augmenter(Augmentation(babble=Babble(probability=0.1)), RATE)
+
+
+def test_a_band_above_the_frequencies_of_the_audio_is_refused():
+    band = BandLimit(probability=0.5, low=[100.0, 2500.0])
+    Augmenter(Augmentation(band_limit=band), 8000)
+    Augmenter(Augmentation(band_limit=band.replace(probability=0.0)), 4000)
+    with pytest.raises(UserError, match=r"^augment\.band_limit\.low: .* below 2000 Hz"):
+        Augmenter(Augmentation(band_limit=band), 4000)
+
+
+def test_clipping_and_time_shift_have_the_values_of_the_recipe():
+    clip = tone(16000)
+    clipped = Augmenter(Augmentation(clipping=Clipping(probability=1.0, share=[0.3, 0.3])), RATE)(
+        clip, seeded(0)
+    )
+    assert (clipped != clip).mean() == pytest.approx(0.3, abs=0.01)
+    shift = TimeShift(probability=1.0, seconds=[0.25, 0.25])
+    shifted = Augmenter(Augmentation(time_shift=shift), RATE)(clip, seeded(0))
+    np.testing.assert_array_equal(shifted, np.concatenate([np.zeros(4000), clip[:-4000]]))
 
 
 def test_rooms_come_from_their_folder(tmp_path):
@@ -165,9 +224,7 @@ def test_rooms_come_from_their_folder(tmp_path):
     np.testing.assert_allclose(wet, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [("background_noise", BackgroundNoise), ("reverberation", Reverberation)]
-)
+@pytest.mark.parametrize(("name", "kind"), [*OF_FOLDERS.items(), ("reverberation", Reverberation)])
 def test_a_bad_folder_is_refused_where_its_step_is_active(name, kind, tmp_path):
     with pytest.raises(UserError, match=rf"augment\.{name}\.folder: .*no audio file there"):
         Augmenter(Augmentation(**{name: kind(probability=0.5, folder=str(tmp_path))}), RATE)

@@ -86,6 +86,59 @@ def test_gain_is_in_decibels(voice, decibels):
     assert 20 * np.log10(np.std(louder) / np.std(voice)) == pytest.approx(decibels, abs=1e-3)
 
 
+# Clipping and band limit
+
+
+@settings(max_examples=30)
+@given(share=st.floats(0, 0.9))
+def test_the_loudest_share_of_the_samples_is_clipped_at_one_level(share):
+    samples = np.random.default_rng(2).standard_normal(5000, dtype=np.float32)
+    clipped = transforms.clip(samples, share)
+    assert clipped.dtype == np.float32
+    limit = np.abs(clipped).max()
+    # The quantile lies between two samples, so the share is met to one sample.
+    assert (np.abs(samples) > limit).sum() == pytest.approx(share * len(samples), abs=1)
+    below = np.abs(samples) < limit
+    np.testing.assert_array_equal(clipped[below], samples[below])
+    np.testing.assert_array_equal(np.sign(clipped), np.sign(samples))
+
+
+def test_a_clip_of_mostly_silence_is_not_clipped_to_silence():
+    padded = np.zeros(100, dtype=np.float32)
+    padded[:10] = 0.5
+    np.testing.assert_array_equal(transforms.clip(padded, 0.5), padded)
+
+
+def tone_gain(frequency, low, high, rate):
+    """The change of a tone's power in dB by a band limit, after the filters have settled."""
+    tone = np.sin(2 * np.pi * frequency * np.arange(2 * rate) / rate).astype(np.float32)
+    limited = transforms.band_limit(tone, low, high, rate)
+    return 20 * np.log10(np.std(limited[rate:]) / np.std(tone[rate:]))
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 48000])
+def test_a_band_limit_halves_the_power_at_its_edges_and_falls_by_24_db_an_octave(rate):
+    low, high = 300.0, 2000.0
+    assert tone_gain(800, low, high, rate) == pytest.approx(0, abs=0.2)
+    for edge in (low, high):
+        assert tone_gain(edge, low, high, rate) == pytest.approx(-3, abs=0.2)
+    assert tone_gain(low / 2, low, high, rate) == pytest.approx(-24, abs=1)
+    # The bilinear transform has its zero at half of the sampling rate, so it falls faster there.
+    assert tone_gain(high * 1.9, low, high, rate) < -22
+
+
+def test_a_band_limit_has_any_level_and_no_effect_beyond_the_frequencies_of_a_clip(rng):
+    noise = rng.standard_normal(RATE, dtype=np.float32)
+    assert transforms.band_limit(noise, 0.5, 8000, RATE) is noise
+    silence = np.zeros(100, dtype=np.float32)
+    assert transforms.band_limit(silence, 300, 3000, RATE) is silence
+    limited = transforms.band_limit(noise, 20, 3000, RATE)
+    assert limited.dtype == np.float32
+    for level in (1e-20, 1e-3, 1e6):
+        scaled = transforms.band_limit(noise * np.float32(level), 20, 3000, RATE)
+        np.testing.assert_allclose(scaled / np.float32(level), limited, rtol=1e-4, atol=1e-6)
+
+
 # Noise
 
 
@@ -144,6 +197,25 @@ def test_random_crops_cover_all_places_of_all_recordings(rng):
     assert {0, 60, 1000, 1010} <= starts <= {*range(61), *range(1000, 1011)}
     repeated = transforms.random_crop([np.arange(5, dtype=np.float32)], 13, rng)
     np.testing.assert_array_equal(repeated, (repeated[0] + np.arange(13)) % 5)
+
+
+def test_babble_has_as_many_different_clips_of_equal_power_as_requested(rng):
+    """Constant clips tell the voices apart: each adds 1 in its own direction, however loud."""
+    clips = [np.full(50, 10.0**-i, dtype=np.float32) for i in range(4)]
+    for count, voices in ((1, 1), (3, 3), (9, 4)):
+        noise = transforms.babble(clips, count, 120, rng)
+        assert noise.dtype == np.float32
+        np.testing.assert_allclose(noise, np.full(120, voices), rtol=1e-5)
+    # Clips of one sample each, at different places of a long clip: none is used twice.
+    pulses = np.eye(8, dtype=np.float32)
+    drawn = [transforms.babble(list(pulses), 5, 8, rng) for _ in range(20)]
+    assert all((noise > 0).sum() == 5 for noise in drawn)
+    assert {tuple(noise > 0) for noise in drawn} != {tuple(drawn[0] > 0)}
+
+
+def test_silent_voices_add_nothing(rng):
+    silent = [np.zeros(30, dtype=np.float32)]
+    assert not transforms.babble(silent, 3, 50, rng).any()
 
 
 # Reverberation
@@ -300,11 +372,14 @@ def test_silence_within_a_clip_does_not_silence_the_rest(vowel):
 
 CHANGES = {
     "telephone": lambda clip: transforms.telephone(clip, "mu_law", RATE),
+    "clipping": lambda clip: transforms.clip(clip, 0.1),
+    "band_limit": lambda clip: transforms.band_limit(clip, 300.0, 3000.0, RATE),
     "gain": lambda clip: transforms.gain(clip, 3.0),
     "noise": lambda clip: transforms.add_noise(clip, clip[::-1].copy(), 10.0),
     "reverberation": lambda clip: transforms.reverberate(clip, clip[:3000]),
     "speed": lambda clip: transforms.speed(clip, 1.07),
     "pitch": lambda clip: transforms.pitch(clip, 1.0, RATE),
+    "time_shift": lambda clip: transforms.time_shift(clip, 0.1, RATE),
 }
 
 
@@ -330,3 +405,24 @@ def test_changes_do_not_depend_on_threads_and_leave_the_clip_as_it_is(name, voic
             np.testing.assert_array_equal(changed, expected)
     assert expected.dtype == np.float32
     np.testing.assert_array_equal(clip, before)
+
+
+# Time shift
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.2, [0, 0, 1, 2, 3, 4]),
+        (-0.2, [3, 4, 5, 6, 0, 0]),
+        (0.0, [1, 2, 3, 4, 5, 6]),
+        (1.0, [0, 0, 0, 1, 2, 3]),
+        (-1.0, [4, 5, 6, 0, 0, 0]),
+    ],
+)
+def test_a_time_shift_fills_up_with_silence_and_keeps_half_of_the_clip(seconds, expected):
+    samples = np.arange(1, 7, dtype=np.float32)
+    shifted = transforms.time_shift(samples, seconds, 10)
+    np.testing.assert_array_equal(shifted, np.array(expected, dtype=np.float32))
+    np.testing.assert_array_equal(samples, np.arange(1, 7))
+    np.testing.assert_array_equal(transforms.time_shift(samples[:1], seconds, 10), samples[:1])

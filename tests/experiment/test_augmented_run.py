@@ -2,6 +2,7 @@
 clips.
 """
 
+import dataclasses
 import json
 
 import numpy as np
@@ -150,6 +151,29 @@ def test_augmentation_has_the_sampling_rate_of_the_store(tmp_path):
     transforms = make_transforms(context)
     assert transforms.augmenter.sampling_rate == 22050
     assert transforms.fixed_length == 22050
+
+
+def test_babble_has_training_clips_of_other_speakers_only(tmp_path):
+    context = context_of(recipe(tmp_path, "augment.babble={probability: 0.5}"))
+    transforms = make_transforms(context)
+    train_rows = context.fold.split.rows["train"]
+    voices = transforms.augmenter.voices
+    assert sorted(voices.rows) == sorted(train_rows)
+    speakers = context.data.dataset["speaker"]
+    row = train_rows[0]
+    others = [other for other in train_rows if speakers[other] != speakers[row]]
+    assert len(voices.of_others(row)) == len(others) < len(train_rows)
+
+
+def test_one_training_speaker_cannot_babble(tmp_path):
+    context = context_of(recipe(tmp_path, "augment.babble={probability: 0.5}"))
+    rows = context.fold.split.rows
+    speakers = context.data.dataset["speaker"]
+    same = [row for row in rows["train"] if speakers[row] == speakers[rows["train"][0]]]
+    split = dataclasses.replace(context.fold.split, rows={**rows, "train": same})
+    fold = dataclasses.replace(context.fold, split=split)
+    with pytest.raises(ser_hf.UserError, match=r"^augment\.babble: .* at least two speakers"):
+        make_transforms(context.on_fold(fold))
 
 
 def test_a_folder_that_is_missing_shows_before_anything_is_written(tmp_path):

@@ -36,7 +36,7 @@ class Marked:
 
     times: int = 1
 
-    def __call__(self, waveform, generator):
+    def __call__(self, waveform, generator, row):
         return np.concatenate([[generator.random()], *[waveform] * self.times]).astype(np.float32)
 
 
