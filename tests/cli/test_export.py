@@ -1,0 +1,43 @@
+"""ser-hf export: its options reach the function, and its result is printed."""
+
+import json
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+
+from ser_hf import cli
+from ser_hf.export.onnx import Export
+
+
+@pytest.fixture
+def exports(monkeypatch):
+    """A stub for the export."""
+    export = Export(files={}, compared_on="2 clips", milliseconds=3.0, script=Path("out", "run.py"))
+    function = Mock(return_value=export)
+    monkeypatch.setattr("ser_hf.export.export_model", function)
+    return function
+
+
+def test_options_reach_the_export(exports, capsys):
+    options = ["--int8", "--output", "m.onnx", "--clips", "a.wav", "--clips", "b.wav"]
+    of_the_hub = ["--revision", "main", "--trust-remote-code"]
+    assert cli.main(["export", "a/model", *options, *of_the_hub, "--json"]) == 0
+    exports.assert_called_once_with(
+        "a/model",
+        "m.onnx",
+        int8=True,
+        clips=["a.wav", "b.wav"],
+        revision="main",
+        trust_remote_code=True,
+    )
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["compared_on"] == "2 clips"
+    assert printed["script"] == str(Path("out", "run.py"))
+
+
+def test_without_options_one_file_is_written_and_no_code_is_trusted(exports):
+    assert cli.main(["export", "a/model", "--json"]) == 0
+    exports.assert_called_once_with(
+        "a/model", None, int8=False, clips=None, revision=None, trust_remote_code=False
+    )

@@ -1,0 +1,120 @@
+"""Checkpoints: configuration and extractor with the settings of a recipe."""
+
+import pytest
+from transformers import Wav2Vec2FeatureExtractor
+
+from ser_hf.loading.checkpoint import (
+    Head,
+    configure_extractor,
+    read_checkpoint,
+    set_options,
+    waveform_extractor,
+    with_head,
+)
+from ser_hf.models import PooledEncoderConfig
+from ser_hf.models.preparation import UNPREPARED, Preparation
+from ser_hf.utils.errors import UserError
+
+RATE = 16000
+
+
+@pytest.fixture
+def wav2vec2(encoder_folder):
+    """A tiny wav2vec 2.0; each test reads it anew, because tests change its configuration."""
+    return read_checkpoint(str(encoder_folder("wav2vec2")), revision=None)
+
+
+def configured(checkpoint, **settings):
+    defaults = {
+        "sampling_rate": RATE,
+        "normalize": None,
+        "window": None,
+        "preparation": UNPREPARED,
+    }
+    return configure_extractor(checkpoint, checkpoint.config, **defaults | settings)
+
+
+def test_a_folder_has_no_revision(encoder_folder):
+    folder = str(encoder_folder("wav2vec2"))
+    assert read_checkpoint(folder, None).revision is None
+    with pytest.raises(UserError) as error:
+        read_checkpoint(folder, "main")
+    assert str(error.value) == (
+        f"model.revision: {folder} is a folder, which has no revisions; leave it out"
+    )
+
+
+def test_settings_of_a_head_are_those_that_select_ours():
+    assert Head().settings == {}
+    assert Head(weighted_layer_sum=True).settings == {}
+    assert Head("max", (8, 4), 0.5).settings == {
+        "pooling": "max",
+        "head_layers": [8, 4],
+        "head_dropout": 0.5,
+    }
+
+
+def test_a_head_of_ser_hf_wraps_the_configuration(wav2vec2):
+    config = with_head(wav2vec2, Head(pooling="max", weighted_layer_sum=True), RATE)
+    assert isinstance(config, PooledEncoderConfig)
+    assert config.encoder is wav2vec2.config
+    assert config.pooling == "max"
+    assert config.weighted_layer_sum
+    assert config.encoder.layerdrop == 0  # the sum needs every layer
+
+
+def test_the_stock_head_sums_layers_by_itself(wav2vec2):
+    config = with_head(wav2vec2, Head(weighted_layer_sum=True), RATE)
+    assert config is wav2vec2.config
+    assert config.use_weighted_layer_sum
+
+
+def test_options_are_set_in_the_encoder(wav2vec2):
+    set_options(wav2vec2.config, "source", {"hidden_dropout": 0.25})
+    assert wav2vec2.config.hidden_dropout == 0.25
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("lstm_hidden", 3),
+        ("_name_or_path", "x"),
+        ("use_weighted_layer_sum", True),
+        ("num_hidden_layers", 101),
+        ("hidden_size", 10**7),
+        ("mask_time_prob", 1.5),
+        ("hidden_dropout", -0.1),
+    ],
+)
+def test_an_option_that_no_encoder_can_have_is_named(wav2vec2, key, value):
+    with pytest.raises(UserError, match=rf"^model\.{key}: "):
+        set_options(wav2vec2.config, "source", {key: value})
+
+
+def test_a_waveform_extractor_pads_and_masks():
+    extractor = waveform_extractor(8000, normalize=False)
+    assert extractor.sampling_rate == 8000
+    assert extractor.return_attention_mask
+    assert not extractor.do_normalize
+
+
+def test_the_recipe_may_change_the_normalization(wav2vec2):
+    extractor = configured(wav2vec2)
+    assert isinstance(extractor, Wav2Vec2FeatureExtractor)
+    assert configured(wav2vec2, normalize=not extractor.do_normalize) is extractor
+    with pytest.raises(UserError, match=r"^audio\.sampling_rate: "):
+        configured(wav2vec2, sampling_rate=8000)
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"normalize": True}, "audio.normalize"),
+        ({"preparation": Preparation(level="peak")}, "audio"),
+    ],
+)
+def test_an_extractor_of_spectrograms_prepares_waveforms_itself(encoder_folder, settings, key):
+    whisper = read_checkpoint(str(encoder_folder("whisper")), revision=None)
+    with pytest.raises(UserError) as error:
+        configured(whisper, **settings)
+    assert str(error.value).startswith(f"{key}: ")
