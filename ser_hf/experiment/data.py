@@ -208,9 +208,9 @@ def _leaky_splits(
     if leaky_protocol is None:
         return []
     used = sorted(row for rows in split.rows.values() for row in rows)
-    (drawn,) = split_by(dataset.select(used), leaky_protocol)
-    rows_in_dataset = {part: [used[row] for row in rows] for part, rows in drawn.rows.items()}
-    return [dataclasses.replace(drawn, rows=rows_in_dataset)]
+    (leaky_split,) = split_by(dataset.select(used), leaky_protocol)
+    rows_in_dataset = {part: [used[row] for row in rows] for part, rows in leaky_split.rows.items()}
+    return [dataclasses.replace(leaky_split, rows=rows_in_dataset)]
 
 
 def _plan_model(recipe: Recipe, corpus: Corpus) -> Blueprint:

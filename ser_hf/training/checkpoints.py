@@ -68,20 +68,20 @@ def delete_incomplete(folder: Path) -> None:
             delete(checkpoint)
 
 
-def rotate(folder: Path, kept: int | None, best: int | None) -> None:
-    """Delete old checkpoints in a folder, except the `kept` newest ones (None: keep all).
+def rotate(folder: Path, limit: int | None, best_step: int | None) -> None:
+    """Delete the oldest checkpoints in a folder until `limit` are left (None: delete none).
 
-    The last checkpoint and the checkpoint of step `best` are never deleted.
+    The last checkpoint and the checkpoint of `best_step` are never deleted.
     """
-    if kept is None:
+    if limit is None:
         return
     newest_first = _newest_first(folder)
-    spared = [path for i, path in enumerate(newest_first) if i == 0 or _step(path) == best]
-    others = [path for path in newest_first if path not in spared]
-    spared += others[: max(0, kept - len(spared))]
-    for checkpoint in newest_first:
-        if checkpoint not in spared:
-            delete(checkpoint)
+    last_and_best = [
+        path for i, path in enumerate(newest_first) if i == 0 or _step(path) == best_step
+    ]
+    others = [path for path in newest_first if path not in last_and_best]
+    for checkpoint in others[max(0, limit - len(last_and_best)) :]:
+        delete(checkpoint)
 
 
 def delete(checkpoint: Path) -> None:

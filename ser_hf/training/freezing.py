@@ -42,7 +42,7 @@ class Structure:
     layers: tuple[str, ...]
     above: tuple[str, ...]
 
-    def place(self, name: str) -> tuple[str, int]:
+    def position(self, name: str) -> tuple[str, int]:
         """The position of a parameter, by its `bare` name.
 
         The result is ``("head", 0)`` outside the encoder, ``("output", 0)`` above the layers,
@@ -143,9 +143,9 @@ class Freezing:
                 f"freeze.{keys[1]}: contradicts freeze.{keys[0]}; leave out one of them"
             )
 
-    def trains(self, place: tuple[str, int], layers: int) -> bool:
-        """Whether a part (`Structure.place`) of an encoder with `layers` layers is trainable."""
-        kind, index = place
+    def trains(self, position: tuple[str, int], layers: int) -> bool:
+        """Whether a part (`Structure.position`) of an encoder with `layers` layers is trainable."""
+        kind, index = position
         if kind == "head":
             return True
         if self.encoder or (self.feature_encoder and kind == "stem"):
@@ -184,7 +184,7 @@ def freeze(model: PreTrainedModel, freezing: Freezing) -> None:
             f"freeze.feature_encoder: {network} has no convolutional stem; use freeze.layers"
         )
     for name, parameter in model.named_parameters():
-        if not freezing.trains(parts.place(name), layers):
+        if not freezing.trains(parts.position(name), layers):
             parameter.requires_grad_(False)
     release_frozen_stems(model, parts)
 

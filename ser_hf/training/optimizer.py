@@ -94,14 +94,14 @@ def _part_function(
     if layer_decay is None:
         head = _Part(1, "head", head_rate)
         encoder = _Part(0, "encoder", learning_rate)
-        return lambda name: head if parts.place(name)[0] == "head" else encoder
+        return lambda name: head if parts.position(name)[0] == "head" else encoder
 
     layers = len(parts.layers)
     if not layers:
         raise UserError("training.layer_decay: the encoder has no transformer layers; leave it out")
 
     def part_of(name: str) -> _Part:
-        kind, index = parts.place(name)
+        kind, index = parts.position(name)
         if kind == "head":
             return _Part(0, "head", head_rate)
         if kind == "output":

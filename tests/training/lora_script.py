@@ -20,8 +20,9 @@ def enlarged(model):
     """The linear layers of its encoder are made larger: at their random size hardly anything
     depends on the input.
     """
+    parts = structure(model)
     for name, module in model.named_modules():
-        if isinstance(module, nn.Linear) and structure(model).place(f"{name}.weight")[0] == "layer":
+        if isinstance(module, nn.Linear) and parts.position(f"{name}.weight")[0] == "layer":
             module.weight.data.mul_(8)
     return model.eval()
 

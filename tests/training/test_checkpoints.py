@@ -61,7 +61,7 @@ def test_damage_makes_a_checkpoint_incomplete(checkpoint, damage):
 
 
 @pytest.mark.parametrize(
-    ("kept", "best", "left"),
+    ("limit", "best_step", "steps"),
     [
         (2, 4, [4, 10]),
         (2, 10, [8, 10]),
@@ -70,11 +70,13 @@ def test_damage_makes_a_checkpoint_incomplete(checkpoint, damage):
         (None, 4, [2, 4, 6, 8, 10]),
     ],
 )
-def test_the_best_and_the_last_stay_and_the_disk_is_bounded(checkpoint, tmp_path, kept, best, left):
+def test_the_best_and_the_last_stay_and_the_disk_is_bounded(
+    checkpoint, tmp_path, limit, best_step, steps
+):
     for step in (2, 4, 6, 8, 10):
         checkpoint(step)
-    checkpoints.rotate(tmp_path, kept, best)
-    assert sorted(int(path.name[11:]) for path in tmp_path.iterdir()) == left
+    checkpoints.rotate(tmp_path, limit, best_step)
+    assert sorted(int(path.name[11:]) for path in tmp_path.iterdir()) == steps
 
 
 def test_another_batch_in_a_step_is_refused(checkpoint):

@@ -100,7 +100,7 @@ def test_two_steps_and_the_pipeline(kind, way, encoder_folder, labels, clips, st
 
     # Whisper's positions are sinusoids, which stay.
     names = [name for name in before if "embed_positions" not in name]
-    assert _moved(model, before, parts) == places & {parts.place(name) for name in names}
+    assert _moved(model, before, parts) == places & {parts.position(name) for name in names}
     published = merged(fitted.trainer.model)
     published.save_pretrained(tmp_path / "model")
     plan.published_extractor.save_pretrained(tmp_path / "model")
@@ -117,7 +117,7 @@ def test_two_steps_and_the_pipeline(kind, way, encoder_folder, labels, clips, st
 def _moved(model, before, parts):
     after = {bare(name): value for name, value in model.state_dict().items() if "lora_" not in name}
     return {
-        parts.place(name)
+        parts.position(name)
         for name, value in before.items()
         if not torch.equal(after[name].cpu(), value)
     }

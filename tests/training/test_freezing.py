@@ -32,7 +32,7 @@ def places(model):
     where = structure(model)
     found = Counter()
     for name, parameter in model.named_parameters():
-        place, index = where.place(bare(name))
+        place, index = where.position(bare(name))
         found[f"{place} {index}" if place == "layer" else place] += parameter.numel()
     return dict(found)
 
@@ -63,7 +63,7 @@ def trainable_places(model):
     where = structure(model)
     found = {}
     for name, parameter in model.named_parameters():
-        place, index = where.place(bare(name))
+        place, index = where.position(bare(name))
         found.setdefault(f"{place} {index}" if place == "layer" else place, set()).add(
             parameter.requires_grad
         )
@@ -204,7 +204,7 @@ def test_networks_from_scratch_have_no_encoder(name):
 
 def test_a_name_that_begins_like_another_is_not_within_it():
     where = structure(_encoder("wav2vec2", num_hidden_layers=11))
-    assert where.place("wav2vec2.encoder.layers.10.layer_norm.weight") == ("layer", 10)
-    assert where.place("wav2vec2.encoder.layer_norm.weight") == ("input", 0)
-    assert where.place("wav2vec2_head.weight") == ("head", 0)
+    assert where.position("wav2vec2.encoder.layers.10.layer_norm.weight") == ("layer", 10)
+    assert where.position("wav2vec2.encoder.layer_norm.weight") == ("input", 0)
+    assert where.position("wav2vec2_head.weight") == ("head", 0)
     assert len(where.layers) == 11

@@ -107,10 +107,10 @@ def check_a_kind(classifier, kind, folder, **lora):
     adapted = add_lora(model, Lora(2, **lora))
     assert_near(logits_of(adapted, inputs), before)
 
-    head = {name for name in weights if where.place(name)[0] == "head"}
+    head = {name for name in weights if where.position(name)[0] == "head"}
     trainable = {name: value.detach().clone() for name, value in trainable_of(adapted).items()}
     assert {bare(name) for name in trainable if "lora_" not in name} == head
-    assert {where.place(bare(name)) for name in trainable if "lora_" in name} == {
+    assert {where.position(bare(name)) for name in trainable if "lora_" in name} == {
         ("layer", 0),
         ("layer", 1),
     }
