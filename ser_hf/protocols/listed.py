@@ -1,17 +1,16 @@
 """Protocols that read a split from a list, so that results can be compared with the literature.
 
-A list is a user's file (`file`), one or several columns of the corpus (`column`), the folds of
-EmoBox (`emobox/lists`), or a published list with a name. Published lists are in lists/*.json, with
-their sources.
+A list is one or several columns of the corpus (`column`), the folds of EmoBox (`emobox/lists`), or
+a published list with a name. Published lists are in lists/*.json, with their sources. Lists in a
+user's file are read in `list_files`.
 """
 
 import dataclasses
 import functools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import resources
-from typing import Any
 
 import numpy as np
 from datasets import Dataset
@@ -19,15 +18,12 @@ from datasets import Dataset
 from ..corpora.columns import split_name
 from ..utils.cells import text
 from ..utils.errors import UserError
-from ..utils.files import parse_json
-from ..utils.yaml import read_text
 from .folds import folds_by_speaker
 from .rules import by_speaker, draw_clips, hold_out, match_speakers
 from .settings import (
     ColumnSettings,
     EmoBoxListsSettings,
     EmoBoxSettings,
-    FileSettings,
     PublishedSpeakersSettings,
     SpeakerIndependentSettings,
 )
@@ -35,119 +31,6 @@ from .split import PARTS, Split, make_split, read_column, rows_where
 
 Rows = dict[str, list[int]]
 _FOLD = re.compile(r"fold_[0-9]{1,4}", re.ASCII)
-
-
-def from_file(dataset: Dataset, settings: FileSettings) -> Split | list[Split]:
-    """Read the split, or one split for each fold, from a file.
-
-    The file is a JSON file with ``{"train": [...], "validation": [...], "test": [...]}``, or with
-    ``{"folds": [...]}`` and such an object for each fold. Entries are ids or full speaker names.
-    The split.json of a run is such a file.
-
-    Raises:
-        UserError: for a file that cannot be read, an unknown entry, a clip in two parts, or test
-            speakers in train or validation without `shared_speakers`.
-    """
-    path = settings.path
-    if path.lower().endswith((".csv", ".tsv")):
-        raise UserError(
-            f"{path}: expected a JSON file; for a column of the corpus use protocol.name: column"
-        )
-
-    folds = _read_folds(path, read_text(path))
-    splits = []
-    for number, listed in enumerate(folds, start=1):
-        fold = None
-        if len(folds) > 1:
-            fold = listed.name or f"{number} of {len(folds)}"
-        rows = {
-            part: _rows_of(dataset, entries, f"{path}: {part}")
-            for part, entries in listed.parts.items()
-        }
-        _check_rows(dataset, rows, path, fold)
-        split = _split(
-            "file",
-            dataset,
-            rows,
-            fold=fold,
-            validation=settings.validation,
-            seed=settings.seed,
-        )
-        _check_leak(split, path, settings.shared_speakers)
-        splits.append(split)
-    return _one_or_all(splits)
-
-
-def _rows_of(dataset: Dataset, entries: Sequence[str], where: str) -> list[int]:
-    """The rows of the clips that a list names by id or by speaker."""
-    rows_by_entry: dict[str, list[int]] = {}
-    ids = read_column(dataset, "id")
-    speakers = read_column(dataset, "speaker")
-    for row, (clip_id, speaker) in enumerate(zip(ids, speakers, strict=True)):
-        rows_by_entry.setdefault(clip_id, []).append(row)
-        rows_by_entry.setdefault(speaker, []).append(row)
-
-    rows: set[int] = set()
-    for entry in entries:
-        if entry not in rows_by_entry:
-            raise UserError(
-                f"{where}: {entry!r} is neither an id nor a speaker of the corpus (such as "
-                f"{ids[0]} and {speakers[0]}); clips that were dropped or excluded must not be "
-                "listed"
-            )
-        rows.update(rows_by_entry[entry])
-    return sorted(rows)
-
-
-def _check_rows(dataset: Dataset, rows: Rows, path: str, fold: str | None) -> None:
-    """Raise a `UserError` for an empty list, or a row in two parts."""
-    part_of: dict[int, str] = {}
-    for part, part_rows in rows.items():
-        if not part_rows and part != "validation":
-            where = f" in fold {fold}" if fold else ""
-            raise UserError(f"{path}: nothing is listed for {part}{where}")
-        for row in part_rows:
-            if part_of.setdefault(row, part) != part:
-                clip_id = read_column(dataset, "id")[row]
-                raise UserError(f"{path}: {clip_id} is in {part_of[row]} and in {part}")
-
-
-@dataclasses.dataclass(frozen=True)
-class ListedFold:
-    """The ids and speakers that a file lists for each part, and the fold's name if it has one."""
-
-    parts: dict[str, list[str]]
-    name: str | None = None
-
-
-def _read_folds(path: str, content: str) -> list[ListedFold]:
-    """The folds of a file, in order."""
-    listed = parse_json(content, path)
-    folds = listed["folds"] if isinstance(listed, dict) and "folds" in listed else [listed]
-    if not isinstance(folds, list) or not folds:
-        raise UserError(f"{path}: expected a list of parts for each fold under the key folds")
-    return [_read_fold(path, fold) for fold in folds]
-
-
-def _read_fold(path: str, listed: Any) -> ListedFold:
-    name = None
-    if isinstance(listed, dict) and isinstance(listed.get("ids"), dict):  # a run's split.json
-        name = listed.get("fold")
-        listed = listed["ids"]
-    if not isinstance(listed, dict):
-        raise UserError(f"{path}: expected train, validation and test, each with a list")
-
-    parts: dict[str, list[str]] = {part: [] for part in PARTS}
-    for key, entries in listed.items():
-        if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
-            raise UserError(f"{path}: {key} is not a list of ids or speakers")
-        part = split_name(key)
-        if part is None:
-            raise UserError(
-                f"{path}: unknown part {key!r}; choose one of train, validation (or dev) and test"
-            )
-        parts[part] += entries
-    return ListedFold(parts, name if isinstance(name, str) else None)
 
 
 def by_column(dataset: Dataset, settings: ColumnSettings) -> Split | list[Split]:
@@ -166,7 +49,7 @@ def by_column(dataset: Dataset, settings: ColumnSettings) -> Split | list[Split]
             if not rows[part]:
                 raise UserError(f"protocol.column: no clip has {part} in the column {name!r}")
         fold = name if len(columns) > 1 else None
-        split = _split(
+        split = split_of_rows(
             "column",
             dataset,
             rows,
@@ -174,9 +57,9 @@ def by_column(dataset: Dataset, settings: ColumnSettings) -> Split | list[Split]
             validation=settings.validation,
             seed=settings.seed,
         )
-        _check_leak(split, f"protocol.column: {name}", settings.shared_speakers)
+        check_leak(split, f"protocol.column: {name}", settings.shared_speakers)
         splits.append(split)
-    return _one_or_all(splits)
+    return one_or_all(splits)
 
 
 def emobox_lists(dataset: Dataset, settings: EmoBoxListsSettings) -> Split | list[Split]:
@@ -212,7 +95,7 @@ def emobox_lists(dataset: Dataset, settings: EmoBoxListsSettings) -> Split | lis
             )
             rows["train"] = train.tolist()
             rows["validation"] = validated.tolist()
-        split = _split(
+        split = split_of_rows(
             name,
             dataset,
             rows,
@@ -222,7 +105,7 @@ def emobox_lists(dataset: Dataset, settings: EmoBoxListsSettings) -> Split | lis
             with_notes=False,
         )
         splits.append(split)
-    return _one_or_all(splits)
+    return one_or_all(splits)
 
 
 def _fold_number(column: str) -> int:
@@ -264,7 +147,7 @@ def _shared_speakers(dataset: Dataset, rows: Rows, first: str, second: str) -> i
     return len(first_speakers & second_speakers)
 
 
-def _split(
+def split_of_rows(
     name: str,
     dataset: Dataset,
     rows: Rows,
@@ -317,7 +200,7 @@ def _split(
     )
 
 
-def _check_leak(split: Split, where: str, shared_speakers: bool) -> None:
+def check_leak(split: Split, where: str, shared_speakers: bool) -> None:
     """Raise a `UserError` if test speakers are in train or validation and this is not allowed."""
     if split.leak and not shared_speakers:
         raise UserError(
@@ -325,7 +208,7 @@ def _check_leak(split: Split, where: str, shared_speakers: bool) -> None:
         )
 
 
-def _one_or_all(splits: list[Split]) -> Split | list[Split]:
+def one_or_all(splits: list[Split]) -> Split | list[Split]:
     """The split itself if there is only one; otherwise the list of folds."""
     return splits if len(splits) > 1 else splits[0]
 
@@ -416,7 +299,7 @@ def emobox(dataset: Dataset, settings: EmoBoxSettings) -> Split | list[Split]:
             seed=settings.seed,
         )
         splits.append(split)
-    return _one_or_all(splits)
+    return one_or_all(splits)
 
 
 def _fold_by_clip(

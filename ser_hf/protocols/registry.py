@@ -9,7 +9,8 @@ from datasets import Dataset
 from ..utils.errors import UserError
 from ..utils.validation import validated
 from .folds import kfold, leave_one_corpus_out, leave_one_session_out, leave_one_speaker_out
-from .listed import audb_cremad, by_column, emobox, emobox_lists, from_file, ravdess_actors
+from .list_files import from_file
+from .listed import audb_cremad, by_column, emobox, emobox_lists, ravdess_actors
 from .rules import at_random, by_speaker
 from .settings import (
     ColumnSettings,
