@@ -30,7 +30,7 @@ def kfold(dataset: Dataset, settings: KFoldSettings) -> list[Split]:
     """
     k = settings.k
     seed = settings.seed
-    speakers = _groups(dataset, "speaker", "kfold")
+    speakers = groups_of(dataset, "speaker", "kfold")
     if k > len(speakers):
         raise UserError(
             f"protocol.k: {len(speakers)} speakers make 2 to {len(speakers)} folds, got {k}"
@@ -73,7 +73,7 @@ def leave_one_speaker_out(dataset: Dataset, settings: LeaveOneSpeakerOutSettings
     of the sentences of that speaker.
     """
     name = "leave_one_speaker_out"
-    tested = [[speaker] for speaker in _groups(dataset, "speaker", name)]
+    tested = [[speaker] for speaker in groups_of(dataset, "speaker", name)]
     return folds_by_speaker(name, dataset, tested, settings.validation, settings.seed)
 
 
@@ -85,7 +85,7 @@ def leave_one_corpus_out(dataset: Dataset, settings: LeaveOneCorpusOutSettings) 
     one corpus has is an error.
     """
     name = "leave_one_corpus_out"
-    corpora = _groups(dataset, "corpus", name)
+    corpora = groups_of(dataset, "corpus", name)
     tested = {corpus: rows_where(dataset, "corpus", [corpus]) for corpus in corpora}
     return _folds(name, dataset, tested, validation=settings.validation, seed=settings.seed)
 
@@ -97,7 +97,7 @@ def leave_one_session_out(dataset: Dataset, settings: LeaveOneSessionOutSettings
     validation speakers are therefore not in train. Sessions with a common speaker are an error.
     """
     name = "leave_one_session_out"
-    sessions = _groups(dataset, "session", name)
+    sessions = groups_of(dataset, "session", name)
 
     session_of_speaker: dict[str, str] = {}
     speaker_of_row = read_column(dataset, "speaker")
@@ -168,7 +168,7 @@ def _folds(
     return folds
 
 
-def _groups(dataset: Dataset, column: str, name: str) -> list[str]:
+def groups_of(dataset: Dataset, column: str, name: str) -> list[str]:
     """The values of a column, sorted.
 
     Raises:

@@ -221,11 +221,13 @@ class PublishedSplits:
         unit: ``speaker`` or ``utterance``: whether the lists contain speakers or clips.
         folds: for each fold the list of test speakers, or one text with the names of the test
             clips.
+        validation: for each fold the list of validation speakers; empty if they are not published.
         parts: the speakers of train, validation and test, if the list has no folds.
     """
 
     unit: str
     folds: list[list[str] | str]
+    validation: list[list[str]]
     parts: dict[str, list[str]]
 
 
@@ -236,8 +238,13 @@ def published_list(file: str) -> dict[str, PublishedSplits]:
     content = json.loads(path.read_text(encoding="utf-8"))
     published = {}
     for corpus, listed in content["corpora"].items():
-        parts = {part: listed[part] for part in PARTS if part in listed}
-        published[corpus] = PublishedSplits(listed["unit"], listed.get("folds", []), parts)
+        folds = listed.get("folds", [])
+        if folds:
+            validation = listed.get("validation", [])
+            published[corpus] = PublishedSplits(listed["unit"], folds, validation, parts={})
+        else:
+            parts = {part: listed[part] for part in PARTS}
+            published[corpus] = PublishedSplits(listed["unit"], [], [], parts)
     return published
 
 
@@ -254,6 +261,22 @@ def audb_cremad(dataset: Dataset, settings: PublishedSpeakersSettings) -> Split:
     """Split CREMA-D by speakers as audEERING's audb does: 56 train, 18 dev, 17 test."""
     speakers = published_list("audb")["cremad"].parts
     return _by_speakers(settings.name, dataset, "cremad", speakers)
+
+
+def emosuperb_cremad(dataset: Dataset, settings: PublishedSpeakersSettings) -> list[Split]:
+    """Split CREMA-D into EMO-SUPERB's five folds by speaker (Wu et al. 2024, arXiv:2402.13018).
+
+    The published lists have the development and the test speakers of each fold.
+    """
+    name = settings.name
+    _require_corpus(name, dataset, "cremad")
+    published = published_list("emosuperb")["cremad"]
+    splits = []
+    for validation, test in zip(published.validation, published.folds, strict=True):
+        listed = SpeakerIndependentSettings(validation=validation, test=test)
+        rows = by_speaker(dataset, listed).rows
+        splits.append(make_split(name, dataset, rows, fold=", ".join(test)))
+    return splits
 
 
 def _by_speakers(

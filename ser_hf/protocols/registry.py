@@ -10,8 +10,16 @@ from ..utils.errors import UserError
 from ..utils.validation import validated
 from .folds import kfold, leave_one_corpus_out, leave_one_session_out, leave_one_speaker_out
 from .list_files import from_file
-from .listed import audb_cremad, by_column, emobox, emobox_lists, ravdess_actors
+from .listed import (
+    audb_cremad,
+    by_column,
+    emobox,
+    emobox_lists,
+    emosuperb_cremad,
+    ravdess_actors,
+)
 from .rules import at_random, by_speaker
+from .sentences import by_sentence, by_speaker_and_sentence
 from .settings import (
     ColumnSettings,
     EmoBoxListsSettings,
@@ -24,6 +32,8 @@ from .settings import (
     ProtocolSettings,
     PublishedSpeakersSettings,
     RandomSettings,
+    SentenceDisjointSettings,
+    SpeakerAndSentenceDisjointSettings,
     SpeakerIndependentSettings,
 )
 from .split import Split
@@ -47,11 +57,16 @@ PROTOCOLS = {
     "leave_one_speaker_out": Protocol(LeaveOneSpeakerOutSettings, leave_one_speaker_out),
     "leave_one_session_out": Protocol(LeaveOneSessionOutSettings, leave_one_session_out),
     "leave_one_corpus_out": Protocol(LeaveOneCorpusOutSettings, leave_one_corpus_out),
+    "sentence_disjoint": Protocol(SentenceDisjointSettings, by_sentence),
+    "speaker_and_sentence_disjoint": Protocol(
+        SpeakerAndSentenceDisjointSettings, by_speaker_and_sentence
+    ),
     "file": Protocol(FileSettings, from_file),
     "column": Protocol(ColumnSettings, by_column),
     "emobox/lists": Protocol(EmoBoxListsSettings, emobox_lists),
     "ravdess/actors-1-16-17-20-21-24": Protocol(PublishedSpeakersSettings, ravdess_actors),
     "audb/cremad": Protocol(PublishedSpeakersSettings, audb_cremad),
+    "emosuperb/cremad": Protocol(PublishedSpeakersSettings, emosuperb_cremad),
     "emobox/cremad": Protocol(EmoBoxSettings, emobox),
     "emobox/emodb": Protocol(EmoBoxSettings, emobox),
     "emobox/ravdess": Protocol(EmoBoxSettings, emobox),

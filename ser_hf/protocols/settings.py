@@ -11,6 +11,7 @@ MOST_FOLDS = 1000
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Speakers = Annotated[list[int | str], Field(min_length=1)]
+Sentences = Annotated[list[str], Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1, description="seed of the random draw")]
 
 # A share of the speakers that may be in training.
@@ -138,18 +139,66 @@ class LeaveOneCorpusOutSettings(ProtocolSettings):
     seed: Seed = 0
 
 
-class FileSettings(ProtocolSettings):
-    """The splits that a JSON file lists."""
+class SentenceDisjointSettings(ProtocolSettings):
+    """Test sentences are in no other split, but test speakers are in training too."""
 
-    name: Annotated[Literal["file"], Field(description="the splits that a JSON file lists")] = (
-        "file"
-    )
+    name: Annotated[
+        Literal["sentence_disjoint"],
+        Field(
+            description="test sentences are in no other split, but test speakers are in training "
+            "too"
+        ),
+    ] = "sentence_disjoint"
+    test: Annotated[
+        Share | Sentences, Field(description="test sentences, or their share of all sentences")
+    ] = 0.25
+    validation: Annotated[
+        Share,
+        Field(
+            description="validation split: share of the other sentences, or of the speakers if "
+            "only one other sentence is left"
+        ),
+    ] = 0.15
+    seed: Seed = 0
+
+
+class SpeakerAndSentenceDisjointSettings(ProtocolSettings):
+    """Neither test speakers nor test sentences are in another split."""
+
+    name: Annotated[
+        Literal["speaker_and_sentence_disjoint"],
+        Field(description="neither test speakers nor test sentences are in another split"),
+    ] = "speaker_and_sentence_disjoint"
+    validation: Annotated[
+        Share | Speakers,
+        Field(description="validation speakers, or their share of all speakers"),
+    ] = 0.15
+    test: Annotated[
+        Share | Speakers, Field(description="test speakers, or their share of all speakers")
+    ] = 0.2
+    test_sentences: Annotated[
+        Share | Sentences,
+        Field(
+            description="sentences of the test clips, or their share of all sentences; train and "
+            "validation have the others"
+        ),
+    ] = 0.25
+    seed: Seed = 0
+
+
+class FileSettings(ProtocolSettings):
+    """The splits that a JSON or CSV file lists."""
+
+    name: Annotated[
+        Literal["file"], Field(description="the splits that a JSON or CSV file lists")
+    ] = "file"
     path: Annotated[
         str,
         Field(
             min_length=1,
             max_length=1000,
-            description="JSON file with the ids or speakers of each split, or a run's `split.json`",
+            description="JSON file with the ids or speakers of each split, a run's `split.json`, "
+            "or a CSV or TSV file with the columns split and id, path or speaker",
         ),
     ]
     shared_speakers: SharedSpeakers = False
@@ -216,7 +265,7 @@ class PublishedSpeakersSettings(ProtocolSettings):
     """A published list of the speakers of all three splits. It has no options."""
 
     name: Annotated[
-        Literal["ravdess/actors-1-16-17-20-21-24", "audb/cremad"],
+        Literal["ravdess/actors-1-16-17-20-21-24", "audb/cremad", "emosuperb/cremad"],
         Field(
             description="a published list of the speakers of all three splits. It has no options"
         ),

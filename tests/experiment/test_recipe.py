@@ -57,6 +57,14 @@ OPTIONS = {
     "file": DRAWN | {"path": "parts.json", "shared_speakers": True},
     "ravdess/actors-1-16-17-20-21-24": {},
     "audb/cremad": {},
+    "emosuperb/cremad": {},
+    "sentence_disjoint": DRAWN | {"test": ["sentence 1"]},
+    "speaker_and_sentence_disjoint": {
+        "validation": [6],
+        "test": ["3-5"],
+        "test_sentences": 0.5,
+        "seed": 4,
+    },
     "column": DRAWN
     | {"column": ["fold_1", "fold_2"], "parts": {"learn": "train"}, "shared_speakers": True},
     **{

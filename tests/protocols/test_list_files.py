@@ -144,9 +144,68 @@ def test_mistakes_in_json_name_the_file_and_the_entry(dataset, written, content,
     assert str(error.value).startswith(f"{path}: {message}")
 
 
-def test_a_table_is_refused(dataset, written):
-    with pytest.raises(UserError, match="list.csv: expected a JSON file; for a column"):
-        listed_split(dataset, written("list.csv", "part,speaker\ntrain,x:01"))
+def table(header, lines):
+    return "\n".join([header, *lines]) + "\n"
+
+
+def lines_of(listed):
+    return [f"{entry},{part}" for part, entries in listed.items() for entry in entries]
+
+
+def test_a_table_of_ids_or_speakers_is_as_json(dataset, written):
+    expected = listed_split(dataset, written("list.json", SPEAKERS))
+    by_speaker = table("speaker,split", lines_of(SPEAKERS))
+    assert listed_split(dataset, written("list.csv", by_speaker)) == expected
+    ids = {part: ids_of(dataset, names) for part, names in SPEAKERS.items()}
+    by_id = table("id\tSplit\tlength", [f"{line}\t1" for line in lines_of(ids)])
+    by_id = by_id.replace(",", "\t").replace("validation", "dev")
+    assert listed_split(dataset, written("list.TSV", by_id)) == expected
+
+
+@pytest.mark.parametrize("prefix", ["", "./", "data/corpus/"])
+def test_a_table_of_paths_is_as_json(dataset, written, prefix):
+    """The listed path may be shorter or longer than that of the dataset."""
+    expected = listed_split(dataset, written("list.json", SPEAKERS))
+    paths = {
+        part: [f"{prefix}{clip_id}.wav" for clip_id in ids_of(dataset, names)]
+        for part, names in SPEAKERS.items()
+    }
+    path = written("list.csv", table("path,split", lines_of(paths)))
+    assert listed_split(dataset, path) == expected
+    path = written("list.csv", table("path,split", lines_of(paths)).replace("/", "\\"))
+    assert listed_split(dataset, path) == expected
+
+
+def test_folds_of_a_table(dataset, written):
+    lines = ["x:01,train,a", "x:02,train,a", "x:03,dev,a", "x:04,test,a"]
+    lines += ["x:04,train,b", "x:02,train,b", "x:03,dev,b", "x:01,test,b"]
+    path = written("list.csv", table("speaker,split,fold", lines))
+    folds = split_corpus(dataset, "file", path=path)
+    assert [fold.fold for fold in folds] == ["a", "b"]
+    assert [fold.speakers["test"] for fold in folds] == [["x:04"], ["x:01"]]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["id,part", "x:01/0,train"], ": expected the columns split and id, path or speaker"),
+        (["id,split"], ": no line below the header"),
+        (["id,split", "x:01/0,exam"], ", line 2: unknown part 'exam'"),
+        (["id,split", "x:01/0,"], ", line 2: the cell of split is empty"),
+        (["id,split", ",train"], ", line 2: the cell of id is empty"),
+        (["id,split", "x:01/99,train"], ", line 2: 'x:01/99' is neither an id nor a speaker"),
+        (["path,split", "x:01/99.wav,train"], ", line 2: no clip of the corpus has the path"),
+        (["path,split", "x:99/0.wav,train"], ", line 2: no clip of the corpus has the path"),
+        (["path,split", "0.wav,train"], ", line 2: '0.wav' may be x:01/0.wav or x:02/0.wav"),
+        (["speaker,split", "x:01,train", "x:02,dev"], ": nothing is listed for test"),
+        (["speaker,split,fold", "x:01,train,1", "x:02,test,"], ": some lines have no fold"),
+    ],
+)
+def test_mistakes_in_a_table_name_the_file_and_the_line(dataset, written, lines, message):
+    path = written("list.csv", "\n".join(lines))
+    with pytest.raises(UserError) as error:
+        listed_split(dataset, path)
+    assert str(error.value).startswith(f"{path}{message}")
 
 
 def test_a_list_is_needed(dataset, tmp_path):

@@ -43,6 +43,14 @@ def test_emobox_has_as_many_folds_and_test_clips_as_published():
     }
 
 
+def test_the_folds_of_emosuperb_divide_the_speakers_twice():
+    published = published_list("emosuperb")["cremad"]
+    assert len(published.folds) == 5
+    assert sorted(published.folds) == sorted(published.validation)
+    for validation, test in zip(published.validation, published.folds, strict=True):
+        assert validation != test
+
+
 # Splits of the complete corpora
 
 
@@ -66,6 +74,13 @@ def split_official(official):
 SIZES = {
     "ravdess/actors-1-16-17-20-21-24": [[960, 240, 240]],
     "audb/cremad": [[4573, 1476, 1393]],
+    "emosuperb/cremad": [
+        [4509, 1470, 1463],
+        [4496, 1476, 1470],
+        [4490, 1476, 1476],
+        [4409, 1557, 1476],
+        [4422, 1463, 1557],
+    ],
     "emobox/cremad": [[4468, 1118, 1856]],
     "emobox/emodb": [[342, 86, 107]] * 5,
     "emobox/ravdess": [[960, 240, 240]] * 6,
