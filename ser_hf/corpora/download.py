@@ -316,10 +316,13 @@ def fetch(source: Source, staging: Staging, connection: Connection) -> None:
 
 def _fetch_from_kaggle(source: KaggleDataset, staging: Staging) -> None:
     """Download a dataset of Kaggle, and keep the wanted files in it, whatever their names are."""
-    registration = release_of(staging.corpus).registration
-    if registration is not None:
-        title = SINGLE_CORPORA[staging.corpus].TITLE
-        logger.warning("%s: %s; a copy on Kaggle does not replace this", title, registration)
+    if release_of(staging.corpus).registration is not None:
+        corpus = SINGLE_CORPORA[staging.corpus]
+        logger.warning(
+            "%s: its authors ask for a registration at %s; a copy on Kaggle does not replace it",
+            corpus.TITLE,
+            corpus.URL,
+        )
     folder = kaggle_folder(source.handle)
     logger.info(
         "kaggle: files equal to the release are copied from %s, which is no longer needed after "

@@ -6,6 +6,8 @@ import sys
 from http import HTTPStatus
 from pathlib import Path
 
+import requests
+
 from ..utils.errors import UserError, machine_fault, one_line
 from .connection import SourceError
 
@@ -44,6 +46,8 @@ def kaggle_folder(handle: str) -> Path:
 
 def _reason(error: Exception) -> str:
     """The message of an error of kagglehub in one line, with advice if a login is missing."""
+    if isinstance(error, requests.ConnectionError | requests.Timeout):
+        return f"Kaggle cannot be reached: {one_line(_first_cause(error))}"
     message = one_line(error) or type(error).__name__
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", None)
@@ -51,3 +55,10 @@ def _reason(error: Exception) -> str:
     if is_login_error or status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return f"{message}; {_LOGIN}"
     return message
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """The error that an error of requests wraps: its message is short."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error

@@ -12,7 +12,8 @@ from ..corpora.read import refusal
 from ..corpora.verify import check_release, release_of
 from ..evaluation.slices import explained_variance
 from ..utils.errors import UserError
-from .findings import Finding, NearCopy, find, verdict
+from .finding import Finding
+from .findings import NearCopy, find, verdict
 from .measure import (
     MEASURES,
     ROLES,

@@ -1,40 +1,27 @@
-"""Findings about a corpus: each is a sentence with numbers, a level, and advice."""
+"""All findings about a corpus: about its files and rows, its clips, and their balance."""
 
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
-
-import pandas as pd
+from typing import Any
 
 from ..audio.near_duplicates import NearDuplicate
 from ..audio.remarks import PHRASES, RemarkKind, silent_class_sentence, silent_classes, total
 from ..corpora.verify import ReleaseCheck
-from ..evaluation.slices import explained_variance
 from ..report.views import counted, listed
+from .balance import balance_findings, leak_findings
+from .finding import LEVELS, Finding, Level, about
 from .measure import (
-    MEASURES,
     AudioFile,
     Measurement,
-    clip_table,
-    crosstable,
-    ordered_labels,
     printable_path,
 )
-
-Level = Literal["ok", "note", "warning", "error"]
-LEVELS: tuple[Level, ...] = ("ok", "note", "warning", "error")
 
 # Thresholds of the findings.
 _LONG_SILENCE = 1.0  # s
 _SHORT = 0.3  # s
 _LONG = 30.0  # s
-_SPEAKER_SPREAD = 10.0  # LU
-_IMBALANCE = 1.5  # clips of the largest class / clips of the smallest class
-_FEW_SPEAKERS = 10
-_EXPLAINED = 0.2  # share of variance
 _REASONS = 5  # in one sentence
-_CLIPS_PER_LABEL = 10  # with fewer, the variance that labels explain is mostly chance
 
 # Remarks about files, with the level of their finding and the advice. Silence and duration have
 # findings of their own.
@@ -59,24 +46,6 @@ _REMARKS: dict[RemarkKind, tuple[Level, str]] = {
 }
 
 _LISTEN = "Listen to them, then leave the wrong one out with corpus.exclude."
-# The measures that describe the recording rather than the voice.
-_RECORDING = ("floor", "leading_silence", "trailing_silence")
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """A finding about a corpus.
-
-    `code` identifies the kind of finding and does not change between versions. `files` are pairs of
-    a path and a remark, which may be empty; or pairs of another `noun`, such as speaker.
-    """
-
-    code: str
-    level: Level
-    text: str
-    advice: str = ""
-    files: tuple[tuple[str, str], ...] = ()
-    noun: str = "file"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,8 +105,8 @@ def find(
         *_levels(clips),
         *_lengths(clips),
         *_sampling_rates(clips),
-        *_balance(clips),
-        *_leaks(clips),
+        *balance_findings(clips),
+        *leak_findings(clips),
     ]
     return sorted(findings, key=lambda finding: -LEVELS.index(finding.level))
 
@@ -210,7 +179,7 @@ def _names(files: Sequence[AudioFile], title: str) -> Iterator[Finding]:
     for group in _groups(clips, lambda file: file.clip.id):
         repeated += group
 
-    yield from _about(
+    yield from about(
         _with_role(files, "unknown name"),
         f"with a name that {title} does not use",
         code="unknown-names",
@@ -218,7 +187,7 @@ def _names(files: Sequence[AudioFile], title: str) -> Iterator[Finding]:
         advice="Loading stops at such a name; remove the files, or set corpus.on_unknown: skip.",
         noun="audio file",
     )
-    yield from _about(
+    yield from about(
         _with_role(files, "left out"),
         "left out by the corpus's own rules",
         code="left-out",
@@ -226,7 +195,7 @@ def _names(files: Sequence[AudioFile], title: str) -> Iterator[Finding]:
         remark=_reason_of,
         noun="file",
     )
-    yield from _about(
+    yield from about(
         _with_role(files, "copy"),
         "equal, byte for byte, to another file of the same clip",
         code="equal-copies",
@@ -235,7 +204,7 @@ def _names(files: Sequence[AudioFile], title: str) -> Iterator[Finding]:
         remark=lambda file: file.clip.id if file.clip else "",
         noun="file",
     )
-    yield from _about(
+    yield from about(
         repeated,
         "of a clip that is in more than one place, with different content",
         code="doubled-clips",
@@ -248,7 +217,7 @@ def _names(files: Sequence[AudioFile], title: str) -> Iterator[Finding]:
 
 def _rows(files: Sequence[AudioFile]) -> Iterator[Finding]:
     """Findings about rows of tables, and files in folders, that are not clips."""
-    yield from _about(
+    yield from about(
         _with_role(files, "absent"),
         "without audio",
         code="absent",
@@ -257,7 +226,7 @@ def _rows(files: Sequence[AudioFile]) -> Iterator[Finding]:
         remark=_reason_of,
     )
     unlabeled = _with_role(files, "unknown label")
-    yield from _about(
+    yield from about(
         unlabeled,
         f"without a known emotion ({_tally(unlabeled)})",
         code="unknown-labels",
@@ -265,7 +234,7 @@ def _rows(files: Sequence[AudioFile]) -> Iterator[Finding]:
         advice="Map each label with corpus.label_map, or list it in corpus.custom_labels.",
         remark=_reason_of,
     )
-    yield from _about(
+    yield from about(
         _with_role(files, "unknown speaker"),
         "without a speaker",
         code="unknown-speakers",
@@ -288,7 +257,7 @@ def _readability(files: Sequence[AudioFile]) -> Iterator[Finding]:
     """Findings about files that cannot be decoded."""
     bad = [file for file in files if file.measured is not None and file.measured.error is not None]
     readable = sum(file.usable for file in files)
-    yield from _about(
+    yield from about(
         bad,
         f"of {len(files)} not readable as a recording (empty, truncated, not audio, or not finite)",
         code="unreadable",
@@ -306,7 +275,7 @@ def _readability(files: Sequence[AudioFile]) -> Iterator[Finding]:
 def _remarks(clips: Sequence[AudioFile]) -> Iterator[Finding]:
     """Findings about files whose header differs from their content, and about their channels."""
     for kind, (level, advice) in _REMARKS.items():
-        yield from _about(
+        yield from about(
             [file for file in clips if total(file.measured.remarks) & kind],
             PHRASES[kind],
             code=kind.name.lower().replace("_", "-"),
@@ -338,7 +307,7 @@ def _identical_audio(files: Sequence[AudioFile]) -> Iterator[Finding]:
         else:
             within += group
 
-    yield from _about(
+    yield from about(
         across,
         "with identical audio under several speakers or labels",
         code="copies-across",
@@ -347,7 +316,7 @@ def _identical_audio(files: Sequence[AudioFile]) -> Iterator[Finding]:
         remark=_hash_of,
         noun="file",
     )
-    yield from _about(
+    yield from about(
         within,
         "with identical audio under several names",
         code="copies",
@@ -383,7 +352,7 @@ def _pairs_of_files(pairs: Sequence[NearCopy]) -> tuple[tuple[str, str], ...]:
 
 def _levels(clips: Sequence[AudioFile]) -> Iterator[Finding]:
     """Findings about silent and clipped clips."""
-    yield from _about(
+    yield from about(
         _where(clips, lambda measured: measured.silent),
         PHRASES[RemarkKind.SILENT],
         code="silent",
@@ -399,7 +368,7 @@ def _levels(clips: Sequence[AudioFile]) -> Iterator[Finding]:
             silent_class_sentence(label),
             "Check the recordings of this class, or drop it with corpus.drop.",
         )
-    yield from _about(
+    yield from about(
         _where(clips, lambda measured: measured.clipped_share > 0),
         f"of {len(clips)} clipped: runs of 3 or more samples at full scale",
         code="clipped",
@@ -421,7 +390,7 @@ def _lengths(clips: Sequence[AudioFile]) -> Iterator[Finding]:
         measured = file.measured
         return f"{measured.leading_silence:.2f} s before, {measured.trailing_silence:.2f} s after"
 
-    yield from _about(
+    yield from about(
         _where(clips, has_long_silence),
         f"with more than {_LONG_SILENCE:g} s of silence before or after the speech",
         code="silence",
@@ -429,7 +398,7 @@ def _lengths(clips: Sequence[AudioFile]) -> Iterator[Finding]:
         advice="Pooling over time includes silence; if you trim it, report that with results.",
         remark=silence_of,
     )
-    yield from _about(
+    yield from about(
         _where(clips, lambda measured: not _SHORT <= measured.duration <= _LONG),
         f"shorter than {_SHORT:g} s or longer than {_LONG:g} s",
         code="duration",
@@ -445,7 +414,7 @@ def _sampling_rates(clips: Sequence[AudioFile]) -> Iterator[Finding]:
     # If two rates are equally frequent, the higher rate counts as usual.
     usual = max(rates, key=lambda rate: (rates[rate], rate), default=None)
     tally = ", ".join(f"{rate} Hz: {rates[rate]}" for rate in sorted(rates))
-    yield from _about(
+    yield from about(
         _where(clips, lambda measured: measured.sampling_rate != usual),
         f"with another sampling rate than most ({tally})",
         code="sampling-rates",
@@ -454,97 +423,6 @@ def _sampling_rates(clips: Sequence[AudioFile]) -> Iterator[Finding]:
         "speaker has its own rate.",
         remark=lambda file: f"{file.measured.sampling_rate} Hz",
     )
-
-
-def _balance(clips: Sequence[AudioFile]) -> Iterator[Finding]:
-    """Findings about the numbers of clips by label and speaker."""
-    if not clips:
-        return
-    table = clip_table(clips)
-    yield from _class_sizes(table)
-
-    speakers = crosstable(table, "speaker").rows
-    if len(speakers) < _FEW_SPEAKERS:
-        count = counted(len(speakers), "speaker")
-        yield Finding(
-            "few-speakers",
-            "note",
-            f"{count}: a speaker-independent test rests on very few voices.",
-            "Expect wide intervals; cross-validate over the speakers.",
-        )
-
-    lacking = [(speaker, "") for speaker, counts in speakers.items() if 0 in counts]
-    if lacking:
-        count = counted(len(speakers), "speaker")
-        yield Finding(
-            "empty-cells",
-            "note",
-            f"{len(lacking)} of {count} without clips of some label.",
-            "The speaker then predicts the label; see the table of labels by speaker.",
-            tuple(lacking),
-            noun="speaker",
-        )
-
-
-def _class_sizes(table: pd.DataFrame) -> Iterator[Finding]:
-    """Findings about a single class, and about classes of unequal size."""
-    labels = ordered_labels(table["label"])
-    counts = table["label"].value_counts()
-    if len(labels) < 2:
-        yield Finding(
-            "one-label",
-            "error",
-            f"Every clip is {labels[0]}.",
-            "A classifier needs at least two classes.",
-        )
-    elif counts.max() > _IMBALANCE * counts.min():
-        largest = max(labels, key=counts.get)
-        smallest = min(labels, key=counts.get)
-        ratio = counts.max() / counts.min()
-        yield Finding(
-            "imbalance",
-            "note",
-            f"The largest class ({largest}, {counts.max()} clips) has {ratio:.1f} times the clips "
-            f"of the smallest ({smallest}, {counts.min()}).",
-            "Report UAR, which weights classes equally; training.loss.class_weights: balanced may "
-            "help.",
-        )
-
-
-def _leaks(clips: Sequence[AudioFile]) -> Iterator[Finding]:
-    """Findings about properties of the recording that reveal the label or the speaker."""
-    table = clip_table(clips)
-    if len(clips) >= _CLIPS_PER_LABEL * table["label"].nunique():
-        yield from _label_leaks(table)
-
-    medians = table.groupby("speaker")["loudness"].median().dropna()
-    if len(medians) < 2:
-        return
-    softest = medians.min()
-    loudest = medians.max()
-    if loudest - softest >= _SPEAKER_SPREAD:
-        yield Finding(
-            "speaker-loudness",
-            "note",
-            f"The median loudness of the speakers spans {loudest - softest:.1f} LU, from "
-            f"{softest:.1f} ({medians.idxmin()}) to {loudest:.1f} LUFS ({medians.idxmax()}).",
-            "The level identifies speakers; audio.level removes that.",
-        )
-
-
-def _label_leaks(table: pd.DataFrame) -> Iterator[Finding]:
-    """Findings about measures of the recording whose variance the label explains."""
-    for measure in _RECORDING:
-        share = explained_variance(table, measure, "label")
-        if share is not None and share >= _EXPLAINED:
-            name = MEASURES[measure][1]
-            yield Finding(
-                f"label-leak-{measure.replace('_', '-')}",
-                "note",
-                f"The label explains {share:.0%} of the variance of the {name}.",
-                "A model may learn the recording instead of the voice; compare with a model of "
-                "this feature alone.",
-            )
 
 
 def _with_role(files: Sequence[AudioFile], role: str) -> list[AudioFile]:
@@ -583,26 +461,3 @@ def _detail_of(kind: RemarkKind) -> Callable[[AudioFile], str]:
 
 def _hash_of(file: AudioFile) -> str:
     return f"hash {file.measured.content_hash[:8]}"
-
-
-def _about(
-    files: Sequence[AudioFile],
-    text: str,
-    *,
-    code: str,
-    level: Level,
-    advice: str = "",
-    remark: Callable[[AudioFile], str] | None = None,
-    noun: str = "clip",
-) -> Iterator[Finding]:
-    """Make a finding about files, unless there are none.
-
-    Args:
-        text: the rest of the sentence, after the number of files.
-        remark: function that returns a remark about a file; None for no remarks.
-        noun: the word for a file in the sentence.
-    """
-    if not files:
-        return
-    members = tuple((file.shown, remark(file) if remark else "") for file in files)
-    yield Finding(code, level, f"{counted(len(files), noun)} {text}.", advice, members)

@@ -8,7 +8,8 @@ from ser_hf.audio.near_duplicates import NearDuplicate
 from ser_hf.corpora.release import Entry
 from ser_hf.corpora.schema import Clip
 from ser_hf.corpora.verify import ReleaseCheck
-from ser_hf.inspection.findings import Finding, NearCopy, find, verdict
+from ser_hf.inspection.finding import Finding
+from ser_hf.inspection.findings import NearCopy, find, verdict
 from ser_hf.inspection.measure import AudioFile, Measurement
 
 

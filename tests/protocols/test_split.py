@@ -8,7 +8,7 @@ from support.reports import typed, whole_report
 
 import ser_hf
 from ser_hf.inspection import Inspection
-from ser_hf.inspection.findings import Finding
+from ser_hf.inspection.finding import Finding
 from ser_hf.protocols import PAIRS, PARTS, audit, fingerprint, make_split, save_splits
 from ser_hf.protocols.split import rows_where
 from ser_hf.utils.errors import UserError
