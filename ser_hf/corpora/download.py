@@ -187,7 +187,7 @@ def _fetch_tables(name: str, folder: Path) -> None:
 
 
 def _fetch_table(table: Table, folder: Path, connection: Connection) -> None:
-    """Download a table from the first of its URLs that has it as released."""
+    """Download a table from the first of its URLs whose file has the SHA-256 of the release."""
     entry = table.entry
     reasons = []
     for url in table.urls:

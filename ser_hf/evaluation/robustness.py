@@ -129,10 +129,10 @@ def _score(
     names = predictions.task.headline[:3]
     generator = np.random.default_rng(0)
     drawn = draws(len(predictions), speaker_keys(predictions), resamples, generator)
-    measures = [measure([of_condition], [main]) for of_condition in outputs]
+    measures = [measure([condition_outputs], [main]) for condition_outputs in outputs]
     return _Scored(
         main=main,
-        scores=[values(of_condition, names) for of_condition in outputs],
+        scores=[values(condition_outputs, names) for condition_outputs in outputs],
         resampled=[resampled[main] for resampled in resample(measures, drawn)],
     )
 

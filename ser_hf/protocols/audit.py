@@ -150,8 +150,8 @@ def require_apart(
         twins: pairs of rows with the same take; None if they were not searched for.
 
     Raises:
-        UserError: if they do; the message has the first such groups of clips, and their number;
-            its `whole` has all of them.
+        UserError: if splits share a recording or a take. The message lists the first clips that
+            are shared, and their number; the attribute `whole` of the error lists all of them.
     """
     ids = read_column(dataset, "id")
     hashes = _hashes(dataset)

@@ -51,7 +51,7 @@ class Content:
 
     @property
     def unread(self) -> bool:
-        """Whether the reader of `rewound` has left bytes at the end of the file."""
+        """Whether libsndfile, which got the file from `rewound`, stopped before the end of it."""
         return self._file.tell() < self.size
 
     def read(self, start: int, length: int) -> bytes:
