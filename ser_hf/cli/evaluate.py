@@ -63,6 +63,10 @@ def evaluate(
     robustness: Annotated[
         bool, Option("--robustness", help="Also under noise, in rooms, over telephones.")
     ] = False,
+    map: Annotated[
+        Literal["pca", "tsne", "umap", "none"],
+        Option(help="Map of the embeddings, by emotion and by speaker."),
+    ] = "pca",
     window: Window = None,
     batch_size: BatchSize = 16,
     bootstrap: Annotated[int, Option(metavar="N", help="Resamples of the intervals.")] = 2000,
@@ -92,16 +96,19 @@ def evaluate(
     folder = Path(output or Path("evaluations", title.replace(" ", "-").replace("/", "-")))
 
     from ..corpora import corpus_facts
+    from ..evaluation.maps import require_installed
     from ..experiment import evaluate as evaluation
     from ..experiment.data import load_recipe_corpus
     from ..report.terminal import evaluation_summary
 
     evaluation.check_evaluation_folder(folder, overwrite)
+    require_installed(map, "--map")
     settings = evaluation.EvaluationOptions(
         window=window,
         batch_size=batch_size,
         bootstrap=bootstrap,
         robustness=robustness,
+        map=None if map == "none" else map,
         training_speakers=training_speakers,
     )
     if protocol is not None or recipe is not None:

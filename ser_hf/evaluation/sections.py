@@ -4,7 +4,7 @@
 on report keys follow from the fields.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -14,6 +14,9 @@ from .tasks import TASKS
 Count = Annotated[int, Field(ge=0)]
 Amount = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+# The projections of a map of embeddings.
+MapMethod = Literal["pca", "tsne", "umap"]
 Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
 Counts = list[list[Count]]
 Intervals = dict[str, Interval | None]
@@ -271,6 +274,38 @@ class Robustness(Section):
         ),
     )
     settings: RobustnessSettings = Field(description="How the conditions were evaluated.")
+
+
+class EmbeddingMap(Section):
+    """A map of the embeddings of the evaluated clips in two dimensions, `embeddings.parquet`.
+
+    Over folds and seeds, which have embeddings of their own, there are only mean silhouettes.
+    """
+
+    method: MapMethod = Field(description="The projection.")
+    missing: str | None = Field(None, description="Why there is no map.")
+    clips: Count = Field(description="Clips on the map; over folds or seeds, the sum.")
+    of_clips: Count = Field(
+        description="Evaluated clips; of more than 2,000 the map has a random sample."
+    )
+    size: Count | None = Field(None, description="Size of an embedding.")
+    emotions: float | None = Field(
+        None,
+        description=(
+            "Mean silhouette coefficient of the labels, in all standardized dimensions of the "
+            "embeddings, -1 to 1; null if undefined."
+        ),
+    )
+    speakers: float | None = Field(
+        None, description="The same of the speakers; null for a single speaker."
+    )
+    explained: Annotated[list[Share], Field(min_length=2, max_length=2)] | None = Field(
+        None, description="For pca: share of the variance on each axis, 0 to 1."
+    )
+    settings: dict[str, float] = Field(
+        {}, description="Parameters of the method: perplexity (tsne), neighbors (umap)."
+    )
+    seed: int = Field(0, description="Seed of the random numbers.")
 
 
 class Pooled(Section):

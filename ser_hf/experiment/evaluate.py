@@ -17,20 +17,22 @@ from ..audio.build_store import notes_about_recordings
 from ..corpora import Corpus, corpus_facts, corpus_settings, read_corpus, sources_facts
 from ..corpora.targets import names_of
 from ..evaluation.degenerate import CheckedModel, degenerate
+from ..evaluation.maps import ClipMap, map_embeddings, no_map, require_installed, sampled_clips
 from ..evaluation.predictions import Predictions, to_table
 from ..evaluation.sections import Robustness
 from ..evaluation.summary import evaluate_predictions
 from ..evaluation.tasks import DIMENSIONS
-from ..inference.batches import classify
+from ..inference.batches import classify, classify_and_embed
 from ..inference.classifier import Classifier
 from ..inference.load import load_classifier
 from ..models.preparation import Preparation
 from ..report.report import Report
 from ..report.sections import Model, Seconds
-from ..report.write import write_report
+from ..report.write import MAP, PREDICTIONS, write_report
 from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
+from .embedding_maps import NO_EMBEDDINGS, has_embeddings
 from .evaluated_clips import (
     EvaluatedClips,
     EvaluationOptions,
@@ -49,6 +51,14 @@ from .robustness import robustness_of
 from .sections import environment_section, extended
 
 logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Predicted:
+    """The predictions of the evaluated clips, and the map of their embeddings if it is wanted."""
+
+    predictions: Predictions
+    clip_map: ClipMap | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +104,7 @@ def evaluate_model(
         evaluation_settings = EvaluationOptions(**evaluation)
     except TypeError as error:
         raise UserError(f"evaluate_model: {error}") from None
+    require_installed(evaluation_settings.map, "--map")
     folder = None if output is None else Path(output)
     if folder is not None:
         check_evaluation_folder(folder, overwrite)
@@ -172,7 +183,8 @@ def evaluate_on_corpus(
     notes = notes_about_recordings(dataset, store)
     for note in notes:
         logger.warning("%s", note)
-    predictions = _predict(dataset, store, model.classifier, mapping, settings)
+    predicted = _predict(dataset, store, model.classifier, mapping, settings)
+    predictions = predicted.predictions
     report = _make_report(name, model, mapping, corpus, clips, predictions, settings)
     if settings.robustness:
         # Degraded copies are made from the recordings, before the model's preparation.
@@ -182,6 +194,8 @@ def evaluate_on_corpus(
             _, recordings = prepare(clips.dataset, rate, settings.cache_dir, Preparation())
         robustness = _robustness(recordings, model.classifier, mapping, predictions, settings)
         report = extended(report, robustness=robustness)
+    if predicted.clip_map is not None:
+        report = extended(report, embeddings=predicted.clip_map.section)
     duplicates = len(dataset) - len(set(dataset["content_hash"][:]))
     report = extended(
         report,
@@ -191,7 +205,9 @@ def evaluate_on_corpus(
     )
     if output is not None:
         with atomic_folder(output, "--output") as partial:
-            pq.write_table(to_table("test", predictions), partial / "predictions.parquet")
+            pq.write_table(to_table("test", predictions), partial / PREDICTIONS)
+            if predicted.clip_map is not None and predicted.clip_map.table is not None:
+                pq.write_table(predicted.clip_map.table, partial / MAP)
             write_report(partial, report, corpus=citation)
     return report
 
@@ -240,16 +256,31 @@ def _predict(
     classifier: Classifier,
     mapping: LabelMapping,
     settings: EvaluationOptions,
-) -> Predictions:
-    """Apply the model to the clips, and map its outputs to the evaluated classes."""
-    probabilities = classify(
-        classifier,
-        store,
-        dataset["id"][:],
-        window=settings.window,
-        batch_size=settings.batch_size,
+) -> _Predicted:
+    """Apply the model to the clips, and map its outputs to the evaluated classes.
+
+    The embeddings for the map are computed in the same pass.
+    """
+    ids = dataset["id"][:]
+    method = settings.map
+    with_map = method is not None and has_embeddings(classifier, store[0])
+    if not with_map:
+        outputs = classify(
+            classifier, store, ids, window=settings.window, batch_size=settings.batch_size
+        )
+        predictions = predictions_in_classes(dataset, mapping, mapping.to_classes(outputs))
+        missing = no_map(method, len(ids), NO_EMBEDDINGS) if method else None
+        return _Predicted(predictions, missing)
+
+    rows = sampled_clips(len(ids))
+    embedded = classify_and_embed(
+        classifier, store, ids, rows, window=settings.window, batch_size=settings.batch_size
     )
-    return predictions_in_classes(dataset, mapping, mapping.to_classes(probabilities))
+    predictions = predictions_in_classes(dataset, mapping, mapping.to_classes(embedded.predictions))
+    clip_map = map_embeddings(
+        predictions.only(rows), embedded.vectors, method, of_clips=len(predictions)
+    )
+    return _Predicted(predictions, clip_map)
 
 
 def _robustness(

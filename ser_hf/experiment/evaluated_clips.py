@@ -13,6 +13,7 @@ from pydantic import Field
 from ..audio.decode import SHORTEST
 from ..corpora import Corpus
 from ..corpora.speakers import KnownSpeakers
+from ..evaluation.sections import MapMethod
 from ..protocols import PARTS, fingerprint, may_share, split_corpus
 from ..report.sections import Audit, Protocol, Split
 from ..utils.errors import UserError
@@ -39,6 +40,7 @@ class EvaluationOptions(Options):
     bootstrap: Annotated[int, Field(ge=1)] = 2000
     confidence: OpenShare = 0.95
     robustness: bool = False
+    map: MapMethod | None = "pca"
     cache_dir: str | None = None
     protocol: str | None = None
     protocol_options: dict[str, Any] | None = None

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..evaluation.degenerate import without_details
+from ..evaluation.maps import mean_map
 from ..evaluation.metrics import mean_metrics, transductive_note
 from ..evaluation.predictions import Predictions, from_table
 from ..evaluation.robustness import mean_robustness
@@ -131,7 +132,10 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
 
 
 def _with_optional_sections(report: Report, reports: Reports) -> Report:
-    """Add temperatures and robustness to the report, if all folds or seeds have them."""
+    """Add sections to the report that all folds or seeds have.
+
+    They are temperatures, robustness and the silhouettes of embeddings.
+    """
     children = list(reports.values())
     if all(child.temperature for child in children):
         temperatures = {str(n): child.temperature.value for n, child in reports.items()}
@@ -139,6 +143,9 @@ def _with_optional_sections(report: Report, reports: Reports) -> Report:
     if all(child.robustness for child in children):
         robustness = mean_robustness([child.robustness for child in children], report.clips)
         report = extended(report, robustness=robustness)
+    if all(child.embeddings for child in children):
+        embeddings = mean_map([child.embeddings for child in children], report.clips)
+        report = extended(report, embeddings=embeddings)
     return report
 
 

@@ -1,4 +1,4 @@
-"""Evaluates a trained model: predictions of each split, temperature, metrics and robustness."""
+"""Evaluates a trained model: predictions, temperature, metrics, robustness, map of embeddings."""
 
 import dataclasses
 import logging
@@ -10,6 +10,7 @@ import numpy as np
 
 from ..evaluation.calibration import at_limit, fit_temperature, temperature_effect
 from ..evaluation.degenerate import CheckedModel, degenerate
+from ..evaluation.maps import ClipMap
 from ..evaluation.metrics import all_metrics, lower_is_better, transductive_note
 from ..evaluation.predictions import Predictions, of_rows
 from ..evaluation.probabilities import activated, softmax
@@ -35,6 +36,7 @@ from .clips import (
     window_notes,
 )
 from .context import RunContext
+from .embedding_maps import map_of
 from .fitting import fit_once
 from .label_mapping import identity_mapping
 from .robustness import robustness_of
@@ -308,15 +310,35 @@ def run_robustness(run: RunContext, predictions: Predictions, model_folder: Path
     """
     settings = run.recipe.evaluation
     classifier = load_classifier(model_folder)
-    row_of_clip = {clip_id: row for row, clip_id in enumerate(run.data.dataset["id"][:])}
-    # Predictions are sorted by length, so waveforms are selected by their ids.
-    waveforms = unprepared_clips(run, [row_of_clip[clip_id] for clip_id in predictions.ids])
     return robustness_of(
         classifier,
         identity_mapping(run.recipe.task, classifier.labels),
         predictions,
-        waveforms,
+        unprepared_clips(run, _rows_of(run, predictions)),
         window=settings.window,
         bootstrap=settings.bootstrap,
         confidence=settings.confidence,
     )
+
+
+def run_map(run: RunContext, predictions: Predictions, model_folder: Path) -> ClipMap:
+    """Map the embeddings of the saved model of a run, for the report's `embeddings`.
+
+    Args:
+        predictions: predictions of the evaluated split.
+    """
+    settings = run.recipe.evaluation
+    return map_of(
+        load_classifier(model_folder),
+        predictions,
+        # The waveforms are views into the store, which take no memory.
+        [run.data.store[row] for row in _rows_of(run, predictions)],
+        settings.map,
+        window=settings.window,
+    )
+
+
+def _rows_of(run: RunContext, predictions: Predictions) -> list[int]:
+    """The rows of the predicted clips. Predictions are sorted by length, so ids identify them."""
+    row_of_clip = {clip_id: row for row, clip_id in enumerate(run.data.dataset["id"][:])}
+    return [row_of_clip[clip_id] for clip_id in predictions.ids]

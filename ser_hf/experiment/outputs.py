@@ -1,5 +1,6 @@
 """Writes the files of a run: first recipe.yaml and split.json, at the end model/ and report/."""
 
+import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from ..corpora import corpus_facts
+from ..evaluation.maps import no_map
 from ..evaluation.metrics import definitions
 from ..evaluation.predictions import Predictions, to_table
 from ..inference.reference import copy_reference
@@ -19,7 +21,7 @@ from ..protocols import fingerprint, save_splits
 from ..report.card import Runs, model_card, public, public_name
 from ..report.page import Links
 from ..report.report import Report, read_report
-from ..report.write import write_report
+from ..report.write import MAP, PREDICTIONS, write_report
 from ..training.lora import merged, save_adapter
 from ..training.temperature import store_temperature
 from ..utils.errors import UserError
@@ -27,10 +29,12 @@ from ..utils.files import atomic_folder, read_json, write_json
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import dump_yaml
 from .context import RunContext
-from .measuring import run_robustness
+from .measuring import run_map, run_robustness
 from .reference import save_reference
 from .sections import extended
 from .training_clips import save_training_clips
+
+logger = logging.getLogger(__name__)
 
 
 def open_folder(run: RunContext) -> None:
@@ -70,9 +74,11 @@ def save_run(
         predictions: the predictions of each split.
 
     Returns:
-        The report. If the recipe wants `robustness`, this function adds it, because it is measured
-        on the saved model.
+        The report. This function adds `robustness` and `embeddings`, if the recipe wants them,
+        because they are measured on the saved model.
     """
+    evaluated = predictions[run.recipe.evaluation.part]
+    map_table = None
     with atomic_folder(run.folder.model) as folder:
         save_weights(model, run.data.plan, report, folder)
         save_training_clips(
@@ -83,8 +89,9 @@ def save_run(
         )
         save_reference(run, model)
         if run.recipe.evaluation.robustness:
-            evaluated = predictions[run.recipe.evaluation.part]
             report = _with_robustness(run, report, evaluated, folder)
+        if run.recipe.evaluation.map is not None:
+            report, map_table = _with_map(run, report, evaluated, folder)
         save_card(run, report, folder)
     # Predictions of training clips are not saved: they do not show how good the model is.
     tables = [
@@ -92,7 +99,7 @@ def save_run(
         for split, split_predictions in predictions.items()
         if split != "train"
     ]
-    save_report(run, report, pa.concat_tables(tables))
+    save_report(run, report, pa.concat_tables(tables), map_table)
     return report
 
 
@@ -105,6 +112,18 @@ def _with_robustness(
     except UserError as error:
         warning = f"evaluation.robustness failed: {error}"
         return extended(report, warnings=[*report.warnings, warning])
+
+
+def _with_map(
+    run: RunContext, report: Report, predictions: Predictions, model_folder: Path
+) -> tuple[Report, pa.Table | None]:
+    """Add `embeddings` to the report, and return the table of the map; None without a map."""
+    try:
+        clip_map = run_map(run, predictions, model_folder)
+    except UserError as error:
+        logger.warning("evaluation.map failed: %s", error)
+        clip_map = no_map(run.recipe.evaluation.map, len(predictions), "the computation failed")
+    return extended(report, embeddings=clip_map.section), clip_map.table
 
 
 def save_aggregate(
@@ -175,11 +194,19 @@ def save_card(run: RunContext, report: Report, folder: Path, runs: Runs | None =
     write_json(folder / "report.json", {**values, "definitions": definitions(run.task)})
 
 
-def save_report(run: RunContext, report: Report, predictions: pa.Table) -> None:
-    """Save report/: the page, pictures, report.json and predictions.parquet."""
+def save_report(
+    run: RunContext, report: Report, predictions: pa.Table, map_table: pa.Table | None = None
+) -> None:
+    """Save report/: the page, pictures, report.json and the tables.
+
+    Args:
+        map_table: the map of embeddings, from `ser_hf.evaluation.maps.map_embeddings`.
+    """
     corpus = run.recipe.corpus
     with atomic_folder(run.folder.report) as partial:
-        pq.write_table(predictions, partial / "predictions.parquet")
+        pq.write_table(predictions, partial / PREDICTIONS)
+        if map_table is not None:
+            pq.write_table(map_table, partial / MAP)
         write_report(
             partial,
             report,

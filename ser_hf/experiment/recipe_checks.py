@@ -4,6 +4,7 @@ Checks within one section are in the class of this section. Each check function 
 `UserError` that names a key.
 """
 
+from ..evaluation.maps import require_installed
 from ..evaluation.tasks import DIMENSIONS, TASKS
 from ..training.settings import TrainingSettings
 from ..utils.errors import UserError
@@ -47,6 +48,7 @@ def check(recipe: Recipe) -> None:
     _check_frozen(recipe)
     _check_lora(recipe)
     _check_benchmark(recipe)
+    require_installed(recipe.evaluation.map, "evaluation.map")
     if recipe.training.solver == "sklearn":
         _check_unused_by_sklearn(recipe)
     else:

@@ -164,6 +164,13 @@ class EvaluationSettings(Settings):
     robustness: Annotated[
         bool, Field(description="also evaluate copies of the clips with noise, codecs and so on")
     ] = False
+    map: Annotated[
+        Literal["pca", "tsne", "umap"] | None,
+        Field(
+            description="map of the embeddings of the evaluated clips, with the silhouettes of "
+            "emotions and speakers; umap needs `ser_hf[umap]`; null: no map"
+        ),
+    ] = "pca"
     per_speaker: Annotated[
         bool,
         Field(

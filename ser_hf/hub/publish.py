@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from huggingface_hub import DatasetCardData
 
+from ..evaluation.maps import map_schema
 from ..inference.reference import read_reference
 from ..loading.data_only import data_only
 from ..loading.files import ADAPTER
@@ -35,7 +36,7 @@ from ..report.card import (
 from ..report.citations import license_metadata, license_text
 from ..report.report import SCHEMA, Report, read_report
 from ..report.saved_recipe import read_saved_recipe
-from ..report.write import write_report
+from ..report.write import MAP, PREDICTIONS, write_report
 from ..utils.errors import UserError, one_line
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import dump_yaml
@@ -366,18 +367,21 @@ def stage_report(
     """
     source = RunFolder(run).report
     recipe = read_saved_recipe(RunFolder(run).recipe)
-    predictions = _read_predictions(source / "predictions.parquet")
+    predictions = _read_predictions(source / PREDICTIONS)
     private_paths = machine_paths(run, _folder_of_clips(predictions), recipe=recipe)
     report = _public_report(source, private_paths)
+    map_table = _read_map(source / MAP, report)
     corpora = corpora_of(report, recipe["corpus"], report.evaluated_split).facts_of_each()
 
     folder.mkdir(parents=True, exist_ok=True)
+    if map_table is not None:
+        pq.write_table(map_table, folder / MAP)
     write_report(
         folder,
         report,
         recipe=dump_yaml(public(recipe)),
         corpus=corpora[0] if len(corpora) == 1 else None,
-        predictions=source / "predictions.parquet",
+        predictions=source / PREDICTIONS,
     )
     _write_predictions(folder / "predictions", predictions)
     card = _report_card(
@@ -395,10 +399,7 @@ def _read_predictions(path: Path) -> pa.Table:
             `PARTS`.
     """
     try:
-        file = pq.ParquetFile(path)
-        if file.metadata.num_rows > _MOST_PREDICTIONS:
-            raise ValueError(f"more than {_MOST_PREDICTIONS:,} rows")
-        table = file.read()
+        table = _read_table(path)
         for column, kind in _COLUMN_TYPES.items():
             if column in table.column_names and table.schema.field(column).type != kind:
                 raise ValueError(
@@ -418,6 +419,43 @@ def _read_predictions(path: Path) -> pa.Table:
             f"{path}: part: expected a split ({', '.join(PARTS)}), got {split!r:.100}; "
             "publish the folder as the run wrote it"
         )
+    return table
+
+
+def _read_table(path: Path) -> pa.Table:
+    """Read a table of a run.
+
+    Raises:
+        ValueError: for a table with too many rows.
+    """
+    file = pq.ParquetFile(path)
+    if file.metadata.num_rows > _MOST_PREDICTIONS:
+        raise ValueError(f"more than {_MOST_PREDICTIONS:,} rows")
+    return file.read()
+
+
+def _read_map(path: Path, report: Report) -> pa.Table | None:
+    """Read the table of a map of embeddings, which another person may have made or changed.
+
+    Returns:
+        The table; None if the report has no map.
+
+    Raises:
+        UserError: for a file that is not such a table.
+    """
+    if report.embeddings is None or not path.is_file():
+        return None
+    expected = map_schema(report.labels, report.measured)
+    try:
+        table = _read_table(path)
+        if not table.schema.equals(expected):
+            columns = ", ".join(f"{field.name} ({field.type})" for field in expected)
+            raise ValueError(f"expected the columns {columns}")
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: not a map of embeddings of ser_hf: {one_line(error)}; "
+            "publish the folder as the run wrote it"
+        ) from None
     return table
 
 

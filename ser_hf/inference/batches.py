@@ -23,6 +23,11 @@ _CHUNK_SAMPLES = 2**23  # nine minutes at 16 kHz, 34 MB
 _SECONDS_A_CLIP = 10
 EMBEDDING = "input of the classifier's last layer"
 
+
+class NoEmbeddings(UserError):
+    """A model without one embedding per clip."""
+
+
 # A function that takes the number of clips in the last batch and returns their embeddings, float32
 # (batch, size).
 TakeVectors = Callable[[int], torch.Tensor]
@@ -38,7 +43,7 @@ def capture_embeddings(classifier: Classifier) -> Iterator[TakeVectors]:
         A function that returns the embeddings of the last batch.
 
     Raises:
-        UserError: if the model has no last layer, or its input is not one vector per clip.
+        NoEmbeddings: if the model has no last layer, or its input is not one vector per clip.
     """
     captured: list[torch.Tensor] = []
 
@@ -48,9 +53,8 @@ def capture_embeddings(classifier: Classifier) -> Iterator[TakeVectors]:
     def take(clips: int) -> torch.Tensor:
         vectors = captured.pop() if captured else None
         if vectors is None or vectors.ndim != 2 or len(vectors) != clips:
-            raise UserError(
-                f"--embeddings: {classifier.source} has no last layer with one input vector "
-                "per clip"
+            raise NoEmbeddings(
+                f"embeddings: {classifier.source} has no last layer with one input vector per clip"
             )
         return vectors.float()
 
@@ -67,7 +71,7 @@ def last_layer(model: nn.Module) -> nn.Module:
     Support vector machines and trees have no such layer; for them the whole classifier is returned.
 
     Raises:
-        UserError: if no linear layer has an output for each label.
+        NoEmbeddings: if no linear layer has an output for each label.
     """
     head = getattr(model, "classifier", None)
     if isinstance(head, nn.Module):
@@ -80,7 +84,7 @@ def last_layer(model: nn.Module) -> nn.Module:
         if isinstance(module, nn.Linear) and module.out_features == outputs:
             last = module
     if last is None:
-        raise UserError(
+        raise NoEmbeddings(
             f"embeddings: {type(model).__name__} does not end with a linear layer of "
             f"{outputs} labels"
         )
@@ -267,6 +271,81 @@ def classify(
         Probabilities or values, float32 (clips, labels).
     """
     predictions = []
+    outputs_of_chunks = _clip_outputs(
+        classifier, waveforms, ids, window=window, batch_size=batch_size, progress=progress
+    )
+    for clips in outputs_of_chunks:
+        predictions.append(activated(clips.logits, classifier.problem_type))
+    return np.concatenate(predictions)
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddedClips:
+    """Predictions of clips with the embeddings of some of them.
+
+    Args:
+        predictions: probabilities or values of all clips, float32 (clips, labels).
+        vectors: embeddings of the selected clips, float32 (selected clips, size).
+    """
+
+    predictions: np.ndarray
+    vectors: np.ndarray
+
+
+def classify_and_embed(
+    classifier: Classifier,
+    waveforms: Sequence[np.ndarray],
+    ids: Sequence[str],
+    rows: np.ndarray,
+    *,
+    window: float | None = None,
+    batch_size: int = 16,
+    progress: bool = True,
+) -> EmbeddedClips:
+    """Predict prepared clips as `classify` does, and return the embeddings of selected clips.
+
+    Memory holds the embeddings of the selected clips and of one chunk.
+
+    Args:
+        rows: the positions of the selected clips, in order.
+
+    Raises:
+        NoEmbeddings: if the model does not have one embedding per clip; see `capture_embeddings`.
+    """
+    selected = np.zeros(len(ids), dtype=bool)
+    selected[rows] = True
+    predictions = []
+    vectors = []
+    begin = 0
+    with capture_embeddings(classifier) as take_vectors:
+        outputs_of_chunks = _clip_outputs(
+            classifier,
+            waveforms,
+            ids,
+            window=window,
+            batch_size=batch_size,
+            progress=progress,
+            take_vectors=take_vectors,
+        )
+        for clips in outputs_of_chunks:
+            end = begin + len(clips.logits)
+            predictions.append(activated(clips.logits, classifier.problem_type))
+            vectors.append(clips.vectors[selected[begin:end]])
+            begin = end
+    return EmbeddedClips(np.concatenate(predictions), np.concatenate(vectors))
+
+
+def _clip_outputs(
+    classifier: Classifier,
+    waveforms: Sequence[np.ndarray],
+    ids: Sequence[str],
+    *,
+    window: float | None,
+    batch_size: int,
+    progress: bool,
+    take_vectors: TakeVectors | None = None,
+) -> Iterator[ModelOutputs]:
+    """Yield the outputs of consecutive clips, chunk by chunk, with one row per clip."""
     window_samples = classifier.window(window)
     bar = tqdm(total=len(ids), desc="evaluating", unit="clip", disable=None if progress else True)
     with bar:
@@ -277,11 +356,14 @@ def classify(
                 sampling_rate=classifier.extractor.sampling_rate,
             )
             windows = run_batches(
-                classifier, chunk, window_samples, batch_size, progress=bar.update
+                classifier,
+                chunk,
+                window_samples,
+                batch_size,
+                take_vectors=take_vectors,
+                progress=bar.update,
             )
-            clips = windows.by_clip(classifier.problem_type)
-            predictions.append(activated(clips.logits, classifier.problem_type))
-    return np.concatenate(predictions)
+            yield windows.by_clip(classifier.problem_type)
 
 
 def _chunk_ranges(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -32,6 +32,7 @@ SECTIONS = {
     "perceived": "Intended and perceived emotion",
     "calibration": "Calibration",
     "robustness": "Robustness",
+    "embeddings": "Map of embeddings",
     "protocol": "Data and splits",
     "classes": "Class distribution",
     "sources": "Corpus labels",

@@ -9,7 +9,14 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from ..evaluation.sections import Positive, Results, Robustness, Scores, Temperature
+from ..evaluation.sections import (
+    EmbeddingMap,
+    Positive,
+    Results,
+    Robustness,
+    Scores,
+    Temperature,
+)
 from ..evaluation.tasks import TASKS, Task
 from ..utils.errors import UserError
 from ..utils.files import first_problem, read_json
@@ -33,6 +40,9 @@ class Report(Results, Header):
         None, description="Over folds or seeds: of each run, by number."
     )
     robustness: Robustness | None = Field(None, description="The same weights on degraded clips.")
+    embeddings: EmbeddingMap | None = Field(
+        None, description="The embeddings of the evaluated clips in two dimensions."
+    )
     transductive: Scores | None = Field(
         None,
         description=(

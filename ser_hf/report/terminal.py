@@ -12,7 +12,15 @@ import pandas as pd
 from ..evaluation.metrics import NAMES
 from ..utils.errors import printable
 from .report import Report
-from .views import confidence, degraded, evaluated_speakers, figure, selection, span
+from .views import (
+    confidence,
+    degraded,
+    embeddings,
+    evaluated_speakers,
+    figure,
+    selection,
+    span,
+)
 
 # The speakers of a split are listed if there are at most this many.
 _MOST_LISTED_SPEAKERS = 8
@@ -77,7 +85,7 @@ def train_summary(report: Report) -> str:
     """The summary of a training run: results, splits, leak, foil, notes and next commands."""
     lines = ["", *_result(report), *_splits(report)]
     lines.append(f"  {selection(report)}")
-    lines += [f"  {line}" for line in degraded(report)]
+    lines += [f"  {line}" for line in [*degraded(report), *embeddings(report)]]
     if report.foil:
         foil = report.foil
         lines.append(
@@ -162,6 +170,7 @@ def evaluation_summary(report: Report) -> str:
         f"{len(report.labels)} {outputs}"
     ]
     lines += degraded(report)
+    lines += embeddings(report)
     if report.protocol.leak:
         lines.append(f"leaks: {report.protocol.leak}")
     return "\n  ".join([*lines, *report.protocol.notes, *report.warnings])

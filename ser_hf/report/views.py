@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from ..evaluation.calibration import at_limit
+from ..evaluation.maps import METHOD_NAMES as METHOD_NAMES
 from ..evaluation.metrics import NAMES
 from ..evaluation.sections import Slice
 from .report import Report
@@ -206,6 +207,50 @@ def degraded(report: Report) -> list[str]:
     areas = report.robustness.areas.items()
     scores = [f"{kind} {figure(getattr(area, report.main))}" for kind, area in areas]
     return [f"degraded clips, mean {NAMES[report.main]}: {', '.join(scores)}"]
+
+
+def silhouette_text(groups: str, value: float | None) -> str:
+    """A sentence with the silhouette of groups of clips, `emotions` or `speakers`."""
+    if value is None:
+        return f"The silhouette of {groups} is undefined."
+    return f"Silhouette of {groups}: {figure(value)}."
+
+
+def separation(report: Report) -> str:
+    """Sentences that compare the silhouettes of emotions and speakers in the embeddings."""
+    section = report.embeddings
+    emotions = section.emotions
+    speakers = section.speakers
+    silhouettes = (
+        f"Mean silhouette coefficients: emotions {figure(emotions)}, speakers {figure(speakers)}."
+    )
+    if emotions is None and speakers is None:
+        return "The silhouettes of emotions and of speakers are undefined."
+    if emotions is None or speakers is None:
+        return silhouettes
+    better = "emotion"
+    worse = "speaker"
+    if speakers > emotions:
+        better, worse = worse, better
+    if max(emotions, speakers) <= 0:
+        return (
+            f"The groups overlap, those of each {worse} more than those of each {better}. "
+            f"{silhouettes}"
+        )
+    return f"The embeddings group clips by {better} more than by {worse}. {silhouettes}"
+
+
+def embeddings(report: Report) -> list[str]:
+    """A line with the silhouettes of the embeddings, if they were computed."""
+    section = report.embeddings
+    if section is None or section.missing is not None:
+        return []
+    if section.emotions is None and section.speakers is None:
+        return []
+    return [
+        f"embeddings, silhouette: emotions {figure(section.emotions)}, "
+        f"speakers {figure(section.speakers)}"
+    ]
 
 
 def _speakers(report: Report, part: str, earlier: Sequence[str]) -> str:

@@ -11,9 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
+from ..evaluation.maps import METHOD_NAMES
 from ..evaluation.metrics import NAMES, definitions
 from ..evaluation.sections import HardClip
 from ..utils.files import write_json
+from .map_plots import dimension_map_figure, emotion_map_figure, speaker_map_figure
 from .page import Picture, picture, render
 from .plots import (
     confusion_figure,
@@ -27,8 +29,11 @@ from .plots import (
     slices_figure,
 )
 from .report import SCHEMA, Report, report_schema
-from .views import evaluated_speakers
+from .views import evaluated_speakers, silhouette_text
 
+# Tables in the folder of a report.
+PREDICTIONS = "predictions.parquet"
+MAP = "embeddings.parquet"
 # The page embeds the PNG if the SVG is larger than this: an SVG with many thousand points is large
 # and slow.
 _MOST_BYTES = 400_000
@@ -36,10 +41,11 @@ _MOST_BYTES = 400_000
 _FILES = {
     "report.json": "all numbers",
     SCHEMA: "the meaning of every key of report.json (JSON Schema)",
-    "predictions.parquet": (
+    PREDICTIONS: (
         "every clip with its label, its prediction and the probability of each emotion, or its "
         "ratings and their predictions"
     ),
+    MAP: "the clips on the map of embeddings: label, prediction, speaker and coordinates",
 }
 
 
@@ -73,7 +79,7 @@ def write_report(
     values = {"$schema": SCHEMA, **report.to_dict(), "definitions": definitions(report.measured)}
     write_json(folder / "report.json", values)
     pictures: dict[str, list[Picture]] = {}
-    for figure in figures(report, predictions or folder / "predictions.parquet"):
+    for figure in figures(report, predictions or folder / PREDICTIONS, folder / MAP):
         pictures.setdefault(figure.section, []).append(_write_picture(figure, folder))
     html = render(
         report,
@@ -99,11 +105,14 @@ def _write_picture(figure: ReportFigure, folder: Path) -> Picture:
     )
 
 
-def figures(report: Report, predictions: Path | None = None) -> Iterator[ReportFigure]:
+def figures(
+    report: Report, predictions: Path | None = None, embeddings: Path | None = None
+) -> Iterator[ReportFigure]:
     """Draw every picture of a report.
 
     Args:
         predictions: file with the table of predictions, which the picture of dimensions needs.
+        embeddings: file with the table of the map of embeddings, which its pictures need.
     """
     metric_title = NAMES[report.main]
     score = report.metrics[report.main]
@@ -126,6 +135,8 @@ def figures(report: Report, predictions: Path | None = None) -> Iterator[ReportF
     if report.robustness:
         drawing = robustness_figure(report.robustness, report.main)
         yield ReportFigure("robustness", "robustness", f"{metric_title} by severity", drawing)
+    if report.embeddings and embeddings is not None and embeddings.is_file():
+        yield from _figures_of_embeddings(report, embeddings)
 
 
 def _figures_of_classes(report: Report, title: str) -> Iterator[ReportFigure]:
@@ -151,6 +162,27 @@ def _figure_of_dimensions(report: Report, predictions: Path, title: str) -> Repo
     drawing = dimensions_figure(targets_and_values, report.ranges, report.per_dimension, title)
     text = "Predictions and errors by rating, for each dimension"
     return ReportFigure("dimensions", "dimensions", text, drawing)
+
+
+def _figures_of_embeddings(report: Report, embeddings: Path) -> Iterator[ReportFigure]:
+    table = pq.read_table(embeddings)
+    section = report.embeddings
+    points = f"{METHOD_NAMES[section.method]} of the embeddings of {section.clips} clips"
+    if "label" in table.column_names:
+        drawing = emotion_map_figure(table, report.labels, section)
+        text = (
+            f"{points}, colored by emotion; crosses are wrong predictions. "
+            f"{silhouette_text('emotions', section.emotions)}"
+        )
+        yield ReportFigure("embeddings", "embeddings_by_emotion", text, drawing)
+    else:
+        drawing = dimension_map_figure(table, report.labels, section)
+        text = f"{points}, colored by the ratings of each dimension"
+        yield ReportFigure("embeddings", "embeddings_by_dimension", text, drawing)
+    if len(set(table["speaker"].to_pylist()) - {None}) > 1:
+        drawing = speaker_map_figure(table, section)
+        text = f"{points}, colored by speaker. {silhouette_text('speakers', section.speakers)}"
+        yield ReportFigure("embeddings", "embeddings_by_speaker", text, drawing)
 
 
 def _figure_of_corpora(report: Report) -> ReportFigure:

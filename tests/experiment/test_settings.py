@@ -77,6 +77,7 @@ def test_keys_of_lora_need_a_rank():
         (EvaluationSettings, {"window": 0.01}, "window"),
         (EvaluationSettings, {"bootstrap": 0}, "bootstrap"),
         (EvaluationSettings, {"confidence": 1}, "confidence"),
+        (EvaluationSettings, {"map": "isomap"}, "map"),
         (HubSettings, {"repo": "some one/model"}, "repo"),
         (HubSettings, {"repo": "a/b/c"}, "repo"),
         (HubSettings, {"report_repo": "someone/report"}, "report_repo"),

@@ -1,5 +1,6 @@
 """A run that another person made or changed is published as it is, or refused in one line."""
 
+import json
 import shutil
 import tarfile
 from pathlib import Path
@@ -73,6 +74,40 @@ def test_a_table_that_is_none_of_predictions_is_refused(run, tmp_path, columns):
     path = run / "report" / "predictions.parquet"
     pq.write_table(pa.table(columns), path)
     with pytest.raises(UserError, match=r"predictions\.parquet: not a table of predictions"):
+        stage(run, tmp_path / "staged")
+
+
+MAP = {
+    "id": ["a"],
+    "speaker": ["s"],
+    "label": ["happy"],
+    "predicted": ["happy"],
+    "x": pa.array([0.5], pa.float32()),
+    "y": pa.array([0.5], pa.float32()),
+}
+
+
+def add_map(run, table):
+    """Add a map of embeddings with this table to a run."""
+    path = run / "report" / "report.json"
+    report = json.loads(path.read_text(encoding="utf-8"))
+    report["embeddings"] = {"method": "pca", "clips": 1, "of_clips": 1}
+    path.write_text(json.dumps(report), encoding="utf-8")
+    pq.write_table(pa.table(table), run / "report" / "embeddings.parquet")
+
+
+def test_the_map_of_embeddings_is_published(run, tmp_path):
+    add_map(run, MAP)
+    stage(run, tmp_path / "staged")
+    names = {path.name for path in (tmp_path / "staged").iterdir()}
+    assert {"embeddings.parquet", "embeddings_by_emotion.png"} <= names
+    assert 'href="embeddings.parquet"' in (tmp_path / "staged" / "index.html").read_text()
+
+
+@pytest.mark.parametrize("change", [{"path": ["/a"]}, {"x": ["0"]}, {"predicted": [["happy"]]}])
+def test_a_table_that_is_none_of_a_map_is_refused(run, tmp_path, change):
+    add_map(run, MAP | change)
+    with pytest.raises(UserError, match=r"embeddings\.parquet: not a map of embeddings"):
         stage(run, tmp_path / "staged")
 
 

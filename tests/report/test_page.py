@@ -129,6 +129,31 @@ def test_random_predictions_have_a_red_banner():
     assert [level for level, *_ in views.banners(typed(report))] == ["error"]
 
 
+def test_silhouettes_of_emotions_and_speakers_are_compared():
+    def sentences(emotions, speakers):
+        report = whole_report()
+        report["embeddings"] |= {"emotions": emotions, "speakers": speakers}
+        return views.separation(typed(report))
+
+    assert "by speaker more than by emotion" in sentences(0.1, 0.2)
+    assert "by emotion more than by speaker" in sentences(0.2, 0.1)
+    assert "overlap, those of each emotion more" in sentences(-0.2, -0.1)
+    assert sentences(0.2, None) == "Mean silhouette coefficients: emotions 0.200, speakers –."
+    assert "undefined" in sentences(None, None)
+
+
+def test_a_model_without_a_map_has_the_reason():
+    report = whole_report()
+    report["embeddings"] = {
+        "method": "umap",
+        "clips": 0,
+        "of_clips": 48,
+        "missing": "all clips have the same embedding",
+    }
+    assert "There is no map: all clips have the same embedding." in text_of(report)
+    assert views.embeddings(typed(report)) == []
+
+
 def test_the_splits_are_described():
     report = whole_report()
     assert views.splits(typed(report)) == [

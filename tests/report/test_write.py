@@ -3,6 +3,9 @@
 import json
 
 import matplotlib.image
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from support.reports import over_folds, typed, whole_report
 
@@ -68,6 +71,44 @@ def test_the_title_names_the_evaluated_speakers(changes, people, named):
     report = whole_report(**changes)
     title = named(report)["confusion_matrix"].axes[0].get_title()
     assert title == f"toy: UAR {report['metrics']['uar']:.3f} on {people}"
+
+
+def map_table(report, **columns):
+    """A table of the map of a report with three clips for each label."""
+    labels = report["labels"] * 3
+    values = {
+        "id": [str(i) for i in range(len(labels))],
+        "speaker": ["a", "b", None] * 3,
+        "label": labels,
+        "predicted": labels[::-1],
+        "x": np.arange(len(labels), dtype=np.float32),
+        "y": np.ones(len(labels), dtype=np.float32),
+    }
+    return pa.table(values | columns)
+
+
+def map_figures(report, table, folder, rendered):
+    """The figures of the map of embeddings of a report, by name."""
+    path = folder / "embeddings.parquet"
+    pq.write_table(table, path)
+    with rendered():
+        drawn = list(figures(typed(report), embeddings=path))
+    return {figure.name: figure for figure in drawn if figure.section == "embeddings"}
+
+
+def test_a_map_is_drawn_by_emotion_and_by_speaker(tmp_path, rendered):
+    report = whole_report()
+    drawn = map_figures(report, map_table(report), tmp_path, rendered)
+    assert list(drawn) == ["embeddings_by_emotion", "embeddings_by_speaker"]
+    assert "PCA of the embeddings of 48 clips" in drawn["embeddings_by_emotion"].text
+    assert "Silhouette of emotions: 0.125." in drawn["embeddings_by_emotion"].text
+    assert "Silhouette of speakers: 0.250." in drawn["embeddings_by_speaker"].text
+
+
+def test_a_map_of_one_speaker_is_drawn_by_emotion_only(tmp_path, rendered):
+    report = whole_report()
+    table = map_table(report, speaker=["a", None, "a"] * 3)
+    assert list(map_figures(report, table, tmp_path, rendered)) == ["embeddings_by_emotion"]
 
 
 def test_corpora_have_pictures(named):

@@ -160,6 +160,16 @@ def whole_report(paths=None, **changes):
                 "sampling_rate": 16000,
             },
         },
+        "embeddings": {
+            "method": "pca",
+            "clips": CLIPS,
+            "of_clips": CLIPS,
+            "size": 16,
+            "emotions": 0.125,
+            "speakers": 0.25,
+            "explained": [0.5, 0.25],
+            "seed": 0,
+        },
         "environment": {
             "versions": {"python": "3.11.7", "ser_hf": "0.1.0", "torch": "2.12.1"},
             **{"git_revision": "0123456789abcdef", "platform": "Linux", "processor": "A processor"},
