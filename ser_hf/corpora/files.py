@@ -142,10 +142,12 @@ def parse_files(
             kind_of_reason[reason] = "left out"
     notes = []
     if files.renamed:
+        # Reports are published, so the note has no path of this machine.
         first = files.renamed[0]
+        shown = Path(first.path).relative_to(settings.root).as_posix()
         notes.append(
             f"{len(files.renamed):,} audio files without a file name of {title} are recognized by "
-            f"their content (SHA-256); the first, {first.path}, is {first.id}"
+            f"their content (SHA-256); the first, {shown}, is {first.id}."
         )
     return Listing(
         corpus=settings.name,

@@ -79,6 +79,7 @@ def test_official_files_under_other_names_are_recognized(corpus, tmp_path, monke
         assert dataset[column] == official[column], column
     (line,) = [line for line in caplog.messages if "recognized by their content" in line]
     assert line.startswith(f"{len(contents):,} audio files without a file name of ")
+    assert "the first, audio_00000.wav, is " in line
     check = check_release(corpus, tmp_path / "renamed")
     assert check.complete
     assert len(check.renamed) == len(contents)
