@@ -46,7 +46,7 @@ def aiff_layout(content: Content) -> Layout:
 
 
 def _aiff_file(content: Content, start: int) -> ChunkFile | None:
-    """The AIFF file at a position; None for another file, which libsndfile refuses with a reason."""
+    """The AIFF file at a position; None for another file, which libsndfile refuses itself."""
     form = content.read(start, 12)
     if form[:4] != b"FORM" or form[8:] not in (b"AIFF", b"AIFC"):
         return None

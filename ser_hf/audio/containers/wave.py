@@ -16,7 +16,7 @@ def wave_layout(content: Content) -> Layout:
 
 
 def _wave_file(content: Content, start: int) -> ChunkFile | None:
-    """The WAV file at a position; None for another file, which libsndfile refuses with a reason."""
+    """The WAV file at a position; None for another file, which libsndfile refuses itself."""
     magic = content.read(start, 4)
     if magic not in _MAGICS or content.read(start + 8, 4) != b"WAVE":
         return None
