@@ -24,6 +24,7 @@ from ser_hf.cli import app
 from ser_hf.cli.options import corpus_recipe, root_or_word
 from ser_hf.corpora.download import downloadable
 from ser_hf.experiment.reading import read_recipe
+from ser_hf.loading.download import weights_files
 from ser_hf.models import ARCHITECTURES as NETWORKS
 from ser_hf.sweeps.space import read_space
 from ser_hf.utils.yaml import parse_yaml
@@ -104,6 +105,9 @@ def check_values(verb, given):
         corpus_recipe(given["corpus"], *root_or_word(given["root"], given["words"]))
     elif verb == "evaluate" and given["recipe"] is None:
         corpus_recipe(given["corpus"], given["root"], given["words"], given["protocol"])
+    elif verb == "download" and given["corpus"] == "weights":
+        names = {weights.name for weights in weights_files()}
+        assert given["folder"] in {None, "NAME"} | names
     elif verb == "download":
         assert given["corpus"] in downloadable()
 

@@ -1,4 +1,4 @@
-"""ser-hf download and inspect: the files of a corpus, and a page about it."""
+"""ser-hf download and inspect: the files of a corpus or of weights, and a page about a corpus."""
 
 import dataclasses
 import logging
@@ -17,10 +17,21 @@ def download(
     corpus: Annotated[
         str,
         Argument(
-            help="ravdess, cremad, tess or emodb; for others the message says where to register."
+            help="ravdess, cremad, tess or emodb; for others the message says where to register. "
+            "Or weights: published weights of a network."
         ),
     ],
-    folder: Annotated[str, Argument(metavar="DIR", help="Files in it are not downloaded again.")],
+    folder: Annotated[
+        str | None,
+        Argument(
+            metavar="DIR|NAME",
+            help="The folder of the corpus; files in it are not downloaded again. Of weights, the "
+            "network.  [default: list them]",
+        ),
+    ] = None,
+    output: Annotated[
+        str | None, Option(metavar="DIR", help="The folder of weights.  [default: weights]")
+    ] = None,
     verify: Annotated[
         bool, Option("--verify", help="Only compare the files with the release.")
     ] = False,
@@ -33,12 +44,24 @@ def download(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Download a corpus and check every file.
+    """Download a corpus or published weights, and check every file.
 
     With --verify it only checks a folder.
 
     Example: ser-hf download ravdess data/RAVDESS
+
+    Example: ser-hf download weights vggish
     """
+    if corpus == "weights":
+        if source is not None:
+            raise UserError("--source: for corpora only; leave it out")
+        _download_weights(folder, output, verify=verify, json=json)
+        return
+    if output is not None:
+        raise UserError("--output: for weights only; name the folder of a corpus after the corpus")
+    if folder is None:
+        raise UserError(f"DIR: missing; name the folder of the corpus, such as data/{corpus}")
+
     from ..corpora.download import download
     from ..corpora.files import UNFINISHED, unfinished
     from ..corpora.verify import check_release
@@ -60,6 +83,25 @@ def download(
     if not check.complete:
         raise UserError(check.summary())
     print(as_json(dataclasses.asdict(check)) if json else check.summary())
+
+
+def _download_weights(name: str | None, output: str | None, *, verify: bool, json: bool) -> None:
+    """Download or check the published weights of a network; without a name, list all of them."""
+    from ..loading.download import check_weights, download_weights, weights_files, weights_table
+    from ..loading.published import WEIGHTS_FOLDER
+
+    folder = WEIGHTS_FOLDER if output is None else output
+    if name is None:
+        if json:
+            print(as_json([dataclasses.asdict(weights) for weights in weights_files(folder)]))
+        else:
+            print(weights_table(folder))
+        return
+    if verify:
+        weights = check_weights(name, folder)
+    else:
+        weights = download_weights(name, folder)
+    print(as_json(dataclasses.asdict(weights)) if json else weights.summary())
 
 
 def inspect(

@@ -21,6 +21,8 @@ from ..corpora.mixture import MixtureItem
 from ..corpora.targets import names_of, targets_of
 from ..evaluation.tasks import TASKS
 from ..loading.plan import Blueprint, blueprint
+from ..loading.published import require_published
+from ..models import ARCHITECTURES
 from ..models.preparation import Preparation
 from ..protocols import (
     Audit,
@@ -35,6 +37,7 @@ from ..protocols.settings import RandomSettings
 from ..utils.cache import key_of
 from ..utils.errors import UserError
 from .level import loudness_note
+from .model_settings import TransferredSettings
 from .provenance import inherited_provenance, inherited_speakers_note
 from .recipe import Recipe
 
@@ -107,6 +110,7 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
     began = time.perf_counter()
     protocol = recipe.protocol
 
+    _check_published_weights(recipe)
     corpus = load_recipe_corpus(recipe)
     splits = split_by(corpus.dataset, protocol)
     leaky_protocol = foil_protocol(protocol, splits[0]) if protocol.foil else None
@@ -152,6 +156,18 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
         ranges=corpus.ranges,
         inherited_clips=provenance.clips if provenance else frozenset(),
     )
+
+
+def _check_published_weights(recipe: Recipe) -> None:
+    """Check the published file that a transferred network starts from, before clips are read.
+
+    Raises:
+        UserError: naming the file, its source and its SHA-256, if it is missing or another one.
+    """
+    model = recipe.model
+    if isinstance(model, TransferredSettings) and not model.random_init:
+        network = ARCHITECTURES[model.architecture]
+        require_published(network.config_class.model_type, model.checkpoint)
 
 
 def _log_warnings(*notes: str | None) -> list[str]:

@@ -9,7 +9,7 @@ from transformers import AutoModelForAudioClassification, PreTrainedModel
 
 from ..utils.errors import UserError
 from .plan import Blueprint
-from .published import load_published
+from .transferred import load_published
 from .weights import load_model, whole_parameters
 
 

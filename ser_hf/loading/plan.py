@@ -181,7 +181,7 @@ def blueprint(
             checkpoint = None
             random_init = True
         elif not random_init:
-            published_file(config, checkpoint)  # raises if the file is missing
+            published_file(config.model_type, checkpoint)  # raises if the file is missing
         # Only encoders have these two settings.
         attention = None
         revision = None

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 import socket
 import stat
 import struct
@@ -107,6 +108,7 @@ class Server:
         self.always: dict[str, Fault] = {}
         self.responses: dict[str, Callable[[dict], dict]] = {}
         self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.has_ranges = True  # whether it sends a part of a file
         self.released = threading.Event()
         self._http = _Threaded(("127.0.0.1", 0), Handler)
         self._http.owner = self
@@ -176,8 +178,13 @@ class Handler(BaseHTTPRequestHandler):
             self.send(200, json.dumps(server.responses[self.path](question)).encode())
 
     def serve(self, content: bytes, sent: int | None = None):
-        """Serves the content; closes after `sent` bytes of it."""
-        self.send(200, content if sent is None else content[:sent], {}, len(content))
+        """Serves the content, from the requested byte on; closes after `sent` bytes of it."""
+        code = 200
+        first = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if first and self.server.owner.has_ranges:
+            content = content[int(first[1]) :]
+            code = 206 if content else 416
+        self.send(code, content if sent is None else content[:sent], {}, len(content))
         self.close_connection = sent is not None
 
     def send(

@@ -5,7 +5,9 @@ from support.recipes import TINY_CRNN
 
 from ser_hf.experiment.data import load_experiment_data
 from ser_hf.experiment.reading import read_recipe
+from ser_hf.loading.published import PUBLISHED
 from ser_hf.utils.errors import UserError
+from ser_hf.utils.files import packaged
 
 RECIPE = {
     "name": "data",
@@ -64,3 +66,15 @@ def test_the_digest_of_the_clips_depends_on_their_labels():
 def test_a_leaky_protocol_has_no_foil():
     with pytest.raises(UserError, match=r"^protocol\.foil:"):
         load("protocol.name=random", "protocol.foil=random_stratified")
+
+
+@pytest.mark.parametrize("network", ["vgg16", "vggish", "cnn14", "byols"])
+def test_missing_published_weights_stop_a_run_before_a_clip_is_read(network):
+    published = PUBLISHED[f"ser_{network}"]
+    recipe = read_recipe(
+        packaged("recipes") / f"{published.recipe}.yaml",
+        ["corpus.root=/absent", "corpus.download=true"],
+    )
+    with pytest.raises(UserError, match=r"^model\.checkpoint: no such file") as raised:
+        load_experiment_data(recipe)
+    assert published.sha256 in str(raised.value)

@@ -17,6 +17,7 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 import ser_hf
 from ser_hf.experiment.reading import read_recipe
 from ser_hf.loading.published import PUBLISHED
+from ser_hf.loading.transferred import TENSORS
 from ser_hf.models import ARCHITECTURES, TRANSFERRED
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -179,7 +180,7 @@ def write_published(path, recipe):
     model = ARCHITECTURES[recipe.model.architecture](tiny_config(recipe.model.architecture))
     state = model.state_dict()
     tensors = {}
-    for name, ours in PUBLISHED[model.config.model_type].tensors.items():
+    for name, ours in TENSORS[model.config.model_type].names.items():
         tensors[name] = 0.1 * torch.rand(
             () if ours is None else state[ours].shape, generator=generator
         )
