@@ -90,6 +90,57 @@ def _coded(samples: np.ndarray, codec: str) -> np.ndarray:
     return decoded[: len(samples)] / np.float32(_CODEC_PEAK)
 
 
+# MP3 (MPEG-2 layer III) at its rate for speech. libsndfile maps compression levels from 0 to 1
+# linearly to its bit rates (kbit/s), and does not accept 1.
+_MP3_RATE = 16000  # Hz
+_MP3_BIT_RATES = (8, 160)
+_MOST_COMPRESSION = 0.999
+# Samples by which encoder and decoder delay the clip: 576 and 529.
+_MP3_DELAY = 1105
+
+
+def has_mp3() -> bool:
+    """Whether the installed libsndfile was built with an encoder and a decoder of MP3."""
+    return "MP3" in soundfile.available_formats()
+
+
+def mp3(waveform: np.ndarray, kilobits: float, sampling_rate: int) -> np.ndarray:
+    """Encode a clip as MP3 with a constant bit rate at 16 kHz, and decode it again.
+
+    Args:
+        waveform: float32 (samples,). A clip beyond full scale is encoded at full scale and gets its
+            level back.
+        kilobits: kbit/s, one of the bit rates of MPEG-2 layer III: 8, 16, 24, 32, 40 and so on.
+        sampling_rate: Hz.
+
+    Returns:
+        float32 (samples,), without delay.
+    """
+    peak = max(np.float32(1), np.abs(waveform).max())
+    samples = soxr.resample(waveform / peak, sampling_rate, _MP3_RATE)
+    if len(samples) == 0:  # of one or two samples; it is then silence
+        samples = np.zeros(1, dtype=np.float32)
+
+    least, most = _MP3_BIT_RATES
+    file = io.BytesIO()
+    soundfile.write(
+        file,
+        samples,
+        _MP3_RATE,
+        format="MP3",
+        subtype="MPEG_LAYER_III",
+        bitrate_mode="CONSTANT",
+        compression_level=min((most - kilobits) / (most - least), _MOST_COMPRESSION),
+    )
+    file.seek(0)
+    decoded, _ = soundfile.read(file, dtype="float32")
+    # From 40 kbit/s on, the file has a header with the delay, which the decoder then removes.
+    if len(decoded) > len(samples):
+        decoded = decoded[_MP3_DELAY:]
+    decoded = _fitted(decoded, len(samples))
+    return _fitted(soxr.resample(decoded, _MP3_RATE, sampling_rate), len(waveform)) * peak
+
+
 def clip(waveform: np.ndarray, share: float) -> np.ndarray:
     """Clip the loudest `share` of the samples (samples,) at one level.
 
@@ -274,6 +325,28 @@ def generated_response(
     tail = gaussian(length, rng) * fall
     tail *= np.float32(np.sqrt(10 ** (-direct_to_reverberant / 10) / (length * mean_power(tail))))
     return np.concatenate([np.float32([1]), np.zeros(before - 1, np.float32), tail])
+
+
+def decay_time(response: np.ndarray, sampling_rate: int) -> float:
+    """The reverberation time RT60 of an impulse response, in seconds; 0 if it has no reverberation.
+
+    It follows from the decay from -5 to -25 dB of the energy that remains (T20 of ISO 3382-1;
+    M. R. Schroeder, "New method of measuring reverberation time", JASA 37, 1965).
+    """
+    direct = int(np.argmax(np.abs(response)))
+    energy = np.square(response[direct:], dtype=np.float64)
+    remaining = np.cumsum(energy[::-1])[::-1]
+    if remaining[0] == 0:
+        return 0.0
+    fallen = remaining <= remaining[0] * 10**-0.5  # 5 dB
+    spent = remaining <= remaining[0] * 10**-2.5  # 25 dB
+    first = int(np.argmax(fallen))
+    last = int(np.argmax(spent)) if spent.any() else len(remaining)
+    if not fallen.any() or last - first < 2:
+        return 0.0
+    levels = 10 * np.log10(remaining[first:last])
+    slope = np.polyfit(np.arange(first, last) / sampling_rate, levels, 1)[0]
+    return -60 / float(slope) if slope < 0 else 0.0
 
 
 def reverberate(waveform: np.ndarray, response: np.ndarray) -> np.ndarray:

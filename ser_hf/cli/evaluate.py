@@ -63,6 +63,12 @@ def evaluate(
     robustness: Annotated[
         bool, Option("--robustness", help="Also under noise, in rooms, over telephones.")
     ] = False,
+    noise_folder: Annotated[
+        str | None, Option(metavar="DIR", help="With --robustness: recordings of noise to add.")
+    ] = None,
+    impulse_folder: Annotated[
+        str | None, Option(metavar="DIR", help="With --robustness: impulse responses of rooms.")
+    ] = None,
     map: Annotated[
         Literal["pca", "tsne", "umap", "none"],
         Option(help="Map of the embeddings, by emotion and by speaker."),
@@ -108,6 +114,8 @@ def evaluate(
         batch_size=batch_size,
         bootstrap=bootstrap,
         robustness=robustness,
+        noise_folder=noise_folder,
+        impulse_folder=impulse_folder,
         map=None if map == "none" else map,
         training_speakers=training_speakers,
     )

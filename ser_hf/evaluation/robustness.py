@@ -15,7 +15,13 @@ from .metrics import METRICS, outputs_of, values
 from .outputs import Outputs
 from .predictions import Predictions
 from .ratings import Ratings
-from .sections import CleanScores, ConditionScores, Robustness, RobustnessSettings
+from .sections import (
+    CleanScores,
+    ConditionRecordings,
+    ConditionScores,
+    Robustness,
+    RobustnessSettings,
+)
 
 # Clips are processed in chunks of about this number of samples, 67 MB.
 _CHUNK_SAMPLES = 2**24
@@ -28,6 +34,7 @@ def robustness(
     *,
     rate: int,
     conditions: Sequence[Condition] = CONDITIONS,
+    recordings: Mapping[str, ConditionRecordings] | None = None,
     bootstrap: int = 2000,
     confidence: float = 0.95,
 ) -> Robustness:
@@ -43,6 +50,8 @@ def robustness(
             normalization), because conditions are changes of the recording.
         waveforms: one waveform for each clip, float32 (samples,), at `rate` Hz.
         predictions: predictions for the clean clips, in the order of the waveforms.
+        recordings: descriptions of the user's recordings that conditions use, by the field of
+            `RobustnessSettings`.
         bootstrap: number of resamples.
 
     Returns:
@@ -70,6 +79,7 @@ def robustness(
             confidence=confidence,
             sampling_rate=rate,
             libsndfile=soundfile.__libsndfile_version__,
+            **(recordings or {}),
         ),
     )
 

@@ -234,7 +234,10 @@ class ConditionScores(CleanScores):
 
     name: str = Field(description="The condition in words.")
     kind: str = Field(
-        description="Noise, reverberation, telephone, codec, gain, clipping, truncation or speed."
+        description=(
+            "Pink, white or recorded noise, reverberation or recorded room, telephone, codec, "
+            "clipping, gain, duration or speed."
+        )
     )
     severity: float = Field(description="In `unit`.")
     unit: str = Field(description="Unit of the severity.")
@@ -243,6 +246,16 @@ class ConditionScores(CleanScores):
     drop: float = Field(description="Loss of UAR, or of CCC.")
     drop_interval: Interval | None = Field(
         None, description="Interval of the loss, from paired resamples."
+    )
+
+
+class ConditionRecordings(Section):
+    """Recordings of the user that conditions use. Equal fingerprints: the same recordings."""
+
+    files: Count = Field(description="Recordings.")
+    seconds: float = Field(description="Their duration together, s.")
+    fingerprint: str = Field(
+        description="Hash of their decoded samples, in the order of the paths of their files."
     )
 
 
@@ -255,6 +268,12 @@ class RobustnessSettings(Section):
     confidence: float = Field(description="Confidence level of the intervals, 0 to 1.")
     sampling_rate: Count | None = Field(None, description="Sampling rate of the clips, Hz.")
     libsndfile: str | None = Field(None, description="Version of libsndfile, which has the codecs.")
+    noise_folder: ConditionRecordings | None = Field(
+        None, description="The recordings of noise that the recorded noise is drawn from."
+    )
+    impulse_folder: ConditionRecordings | None = Field(
+        None, description="The impulse responses of the recorded rooms."
+    )
 
 
 class Robustness(Section):

@@ -47,7 +47,7 @@ from .label_mapping import (
     predictions_in_classes,
 )
 from .provenance import TrainingProvenance, training_provenance
-from .robustness import robustness_of
+from .robustness import OpenedConditions, open_conditions, robustness_of
 from .sections import environment_section, extended
 
 logger = logging.getLogger(__name__)
@@ -171,6 +171,7 @@ def evaluate_on_corpus(
     """
     began = time.perf_counter()
     mapping = _mapping_on(model, corpus)
+    opened = _open_conditions(model.classifier, settings) if settings.robustness else None
     settings = _on_trained_fold(settings, model.provenance)
     clips = select_test_clips(corpus, mapping.classes, model.provenance, settings)
     dataset, store = _prepare(clips.dataset, model.classifier, settings)
@@ -192,7 +193,9 @@ def evaluate_on_corpus(
         if model.classifier.preparation != Preparation():
             rate = model.classifier.extractor.sampling_rate
             _, recordings = prepare(clips.dataset, rate, settings.cache_dir, Preparation())
-        robustness = _robustness(recordings, model.classifier, mapping, predictions, settings)
+        robustness = _robustness(
+            recordings, model.classifier, mapping, predictions, opened=opened, settings=settings
+        )
         report = extended(report, robustness=robustness)
     if predicted.clip_map is not None:
         report = extended(report, embeddings=predicted.clip_map.section)
@@ -283,11 +286,24 @@ def _predict(
     return _Predicted(predictions, clip_map)
 
 
+def _open_conditions(classifier: Classifier, settings: EvaluationOptions) -> OpenedConditions:
+    """The conditions of `--robustness`, with the user's recordings."""
+    return open_conditions(
+        settings.noise_folder,
+        settings.impulse_folder,
+        rate=classifier.extractor.sampling_rate,
+        cache_dir=settings.cache_dir,
+        keys=("--noise-folder", "--impulse-folder"),
+    )
+
+
 def _robustness(
     recordings: WaveformStore,
     classifier: Classifier,
     mapping: LabelMapping,
     predictions: Predictions,
+    *,
+    opened: OpenedConditions | None,
     settings: EvaluationOptions,
 ) -> Robustness:
     """The report's `robustness`."""
@@ -296,6 +312,7 @@ def _robustness(
         mapping,
         predictions,
         recordings,
+        opened=opened,
         window=settings.window,
         batch_size=settings.batch_size,
         bootstrap=settings.bootstrap,

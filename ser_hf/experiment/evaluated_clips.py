@@ -5,10 +5,10 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from datasets import Dataset
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..audio.decode import SHORTEST
 from ..corpora import Corpus
@@ -17,7 +17,7 @@ from ..evaluation.sections import MapMethod
 from ..protocols import PARTS, fingerprint, may_share, split_corpus
 from ..report.sections import Audit, Protocol, Split
 from ..utils.errors import UserError
-from ..utils.settings import OpenShare
+from ..utils.settings import OpenShare, PathName
 from ..utils.validation import Options
 from .provenance import TrainingProvenance
 from .training_clips import among
@@ -32,7 +32,8 @@ class EvaluationOptions(Options):
     """How a model is evaluated, and on which clips.
 
     Clips longer than `window` seconds are processed in windows; None means the window of the
-    model's recipe. The last five fields select the clips, see `select_test_clips`.
+    model's recipe. `noise_folder` and `impulse_folder` have recordings for `robustness`. The last
+    five fields select the clips, see `select_test_clips`.
     """
 
     window: Annotated[float, Field(ge=SHORTEST)] | None = None
@@ -40,6 +41,8 @@ class EvaluationOptions(Options):
     bootstrap: Annotated[int, Field(ge=1)] = 2000
     confidence: OpenShare = 0.95
     robustness: bool = False
+    noise_folder: PathName | None = None
+    impulse_folder: PathName | None = None
     map: MapMethod | None = "pca"
     cache_dir: str | None = None
     protocol: str | None = None
@@ -47,6 +50,13 @@ class EvaluationOptions(Options):
     fold: int | None = None
     part: str = "test"
     training_speakers: bool = False
+
+    @model_validator(mode="after")
+    def _check_folders(self) -> Self:
+        for key in ("noise_folder", "impulse_folder"):
+            if getattr(self, key) is not None and not self.robustness:
+                raise ValueError(f"{key}: has no effect without --robustness")
+        return self
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,7 +39,7 @@ from .context import RunContext
 from .embedding_maps import map_of
 from .fitting import fit_once
 from .label_mapping import identity_mapping
-from .robustness import robustness_of
+from .robustness import OpenedConditions, open_conditions, robustness_of
 from .sections import extended, foil_section, report_header
 
 logger = logging.getLogger(__name__)
@@ -315,6 +315,7 @@ def run_robustness(run: RunContext, predictions: Predictions, model_folder: Path
         identity_mapping(run.recipe.task, classifier.labels),
         predictions,
         unprepared_clips(run, _rows_of(run, predictions)),
+        opened=conditions_of(run),
         window=settings.window,
         bootstrap=settings.bootstrap,
         confidence=settings.confidence,
@@ -342,3 +343,14 @@ def _rows_of(run: RunContext, predictions: Predictions) -> list[int]:
     """The rows of the predicted clips. Predictions are sorted by length, so ids identify them."""
     row_of_clip = {clip_id: row for row, clip_id in enumerate(run.data.dataset["id"][:])}
     return [row_of_clip[clip_id] for clip_id in predictions.ids]
+
+
+def conditions_of(run: RunContext) -> OpenedConditions:
+    """The conditions of `evaluation.robustness`, with the recordings of the recipe's folders."""
+    settings = run.recipe.evaluation
+    return open_conditions(
+        settings.noise_folder,
+        settings.impulse_folder,
+        rate=run.data.store.sampling_rate,
+        cache_dir=run.recipe.audio.cache_dir,
+    )

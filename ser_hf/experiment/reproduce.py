@@ -30,7 +30,14 @@ _MOST_THREADS = 4  # threads per core
 # Keys for paths and versions, which do not change the training.
 _PATH_KEYS = ("output_dir", "corpus.root", "corpus.download", "audio.cache_dir", "provenance")
 # Keys for files of the user, which may be in other folders than in the saved recipe.
-_KEYS_OF_FILES = ("corpus.root", "model.checkpoint", "protocol.path", "augment.")
+_KEYS_OF_FILES = (
+    "corpus.root",
+    "model.checkpoint",
+    "protocol.path",
+    "augment.",
+    "evaluation.noise_folder",
+    "evaluation.impulse_folder",
+)
 
 
 class ComparedFingerprint(TypedDict):

@@ -27,7 +27,7 @@ from .context import RunContext, Watch, arguments_for
 from .data import ExperimentData, foil_protocol, load_experiment_data
 from .fitting import make_loss, make_transforms, train
 from .folds import aggregate, child_runs, is_single, kind_of_children, read_child_predictions
-from .measuring import evaluate_run
+from .measuring import conditions_of, evaluate_run
 from .model_settings import EncoderSettings
 from .outputs import open_folder, require_same_clips, save_aggregate, save_run
 from .recipe import Recipe
@@ -165,6 +165,8 @@ def check_runs(run: RunContext, arguments: EmotionTrainingArguments) -> None:
             "evaluation.per_speaker: some clips have no known speaker; leave it out, or exclude "
             "them"
         )
+    if recipe.evaluation.robustness:
+        conditions_of(run)
     for fold in [*data.folds, *data.foil]:
         fold_run = run.on_fold(fold)
         clips = train_clips(fold_run)

@@ -164,6 +164,17 @@ class EvaluationSettings(Settings):
     robustness: Annotated[
         bool, Field(description="also evaluate copies of the clips with noise, codecs and so on")
     ] = False
+    noise_folder: Annotated[
+        PathName | None,
+        Field(description="folder of recordings of noise, which robustness also adds to the clips"),
+    ] = None
+    impulse_folder: Annotated[
+        PathName | None,
+        Field(
+            description="folder of impulse responses of rooms with an RT60 of 0.1 to 1.5 s, in "
+            "which robustness also plays the clips"
+        ),
+    ] = None
     map: Annotated[
         Literal["pca", "tsne", "umap"] | None,
         Field(
@@ -178,6 +189,13 @@ class EvaluationSettings(Settings):
             "standardized per speaker, marked as transductive"
         ),
     ] = False
+
+    @model_validator(mode="after")
+    def _check_folders(self) -> Self:
+        for key in ("noise_folder", "impulse_folder"):
+            if getattr(self, key) is not None and not self.robustness:
+                raise ValueError(f"{key}: has no effect without robustness: true")
+        return self
 
 
 class Publication(TypedDict):

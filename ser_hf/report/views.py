@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from ..evaluation.calibration import at_limit
+from ..evaluation.conditions import KINDS
 from ..evaluation.maps import METHOD_NAMES as METHOD_NAMES
 from ..evaluation.metrics import NAMES
 from ..evaluation.sections import Slice
@@ -205,8 +206,15 @@ def degraded(report: Report) -> list[str]:
     if not report.robustness or not report.robustness.areas:
         return []
     areas = report.robustness.areas.items()
-    scores = [f"{kind} {figure(getattr(area, report.main))}" for kind, area in areas]
+    scores = [
+        f"{kind_of_conditions(kind)} {figure(getattr(area, report.main))}" for kind, area in areas
+    ]
     return [f"degraded clips, mean {NAMES[report.main]}: {', '.join(scores)}"]
+
+
+def kind_of_conditions(kind: str) -> str:
+    """The name of a kind of conditions of `robustness`, such as pink noise."""
+    return KINDS[kind].title
 
 
 def silhouette_text(groups: str, value: float | None) -> str:

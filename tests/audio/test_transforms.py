@@ -86,7 +86,38 @@ def test_gain_is_in_decibels(voice, decibels):
     assert 20 * np.log10(np.std(louder) / np.std(voice)) == pytest.approx(decibels, abs=1e-3)
 
 
-# Clipping and band limit
+# MP3, clipping and band limit
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 44100])
+@pytest.mark.parametrize("kilobits", [8, 16, 32, 64])
+def test_mp3_keeps_length_place_and_level(kilobits, rate, voice):
+    samples = soxr.resample(voice, RATE, rate)
+    coded = transforms.mp3(samples, kilobits, rate)
+    assert coded.shape == samples.shape
+    assert coded.dtype == np.float32
+    assert abs(correlate(coded, samples).argmax() - (len(samples) - 1)) <= 1
+    assert transforms.mean_power(coded) == pytest.approx(
+        transforms.mean_power(samples), rel=0.5 if kilobits == 8 else 0.15
+    )
+    loud = transforms.mp3(8 * samples, kilobits, rate)
+    assert np.abs(loud).max() == pytest.approx(8 * np.abs(coded).max(), rel=0.5)
+
+
+def test_mp3_has_the_requested_bit_rate(voice, monkeypatch):
+    """The bit rate is in the third byte of a frame: MPEG-2 layer III has 8 kbit/s a step."""
+    files = []
+    write = transforms.soundfile.write
+
+    def kept(file, *args, **settings):
+        write(file, *args, **settings)
+        files.append(file.getvalue())
+
+    monkeypatch.setattr("soundfile.write", kept)
+    for kilobits in (8, 16, 24, 32, 64):
+        transforms.mp3(voice, kilobits, RATE)
+        assert files[-1][:2] == b"\xff\xf3"
+        assert 8 * (files[-1][2] >> 4) == kilobits
 
 
 @settings(max_examples=30)
@@ -251,6 +282,19 @@ def test_a_generated_room_has_the_direct_to_reverberant_ratio(decay, ratio, rate
     assert 10 * np.log10(direct.sum() / late.sum()) == pytest.approx(ratio, abs=0.01)
 
 
+@pytest.mark.parametrize("decay", [0.15, 0.5, 1.4])
+@pytest.mark.parametrize("ratio", [-5.0, 10.0])
+def test_the_reverberation_time_of_a_recorded_room_is_measured(decay, ratio, rng):
+    response = transforms.generated_response(decay, ratio, RATE, rng)
+    later = np.concatenate([np.zeros(300, dtype=np.float32), 0.2 * response])
+    assert transforms.decay_time(later, RATE) == pytest.approx(decay, rel=0.15)
+
+
+@pytest.mark.parametrize("response", [[0.0, 0.0], [1.0], [0.0, 1.0, 0.0, 0.0], [1.0, 1e-9, 0.0]])
+def test_without_reverberation_its_time_is_zero(response):
+    assert transforms.decay_time(np.array(response, dtype=np.float32), RATE) == 0
+
+
 def test_reverberation_keeps_the_place_of_the_direct_path_and_the_level(voice):
     response = np.zeros(500, dtype=np.float32)
     response[[100, 120, 200]] = [0.3, -2.0, 0.5]
@@ -372,6 +416,7 @@ def test_silence_within_a_clip_does_not_silence_the_rest(vowel):
 
 CHANGES = {
     "telephone": lambda clip: transforms.telephone(clip, "mu_law", RATE),
+    "mp3": lambda clip: transforms.mp3(clip, 16, RATE),
     "clipping": lambda clip: transforms.clip(clip, 0.1),
     "band_limit": lambda clip: transforms.band_limit(clip, 300.0, 3000.0, RATE),
     "gain": lambda clip: transforms.gain(clip, 3.0),
