@@ -107,6 +107,7 @@ class Kind:
         description: one line about the change; {} is replaced by the severity.
         change: function that applies the change to a clip.
         needs_folder: whether the user's recordings are needed; without them, the kind is left out.
+        is_limit: whether a severity is the largest value of several, which a name then says.
     """
 
     title: str
@@ -117,6 +118,7 @@ class Kind:
     description: str
     change: Change
     needs_folder: bool = False
+    is_limit: bool = False
 
 
 def _add_pink_noise(waveform: np.ndarray, snr: float, context: ClipContext) -> np.ndarray:
@@ -205,16 +207,17 @@ KINDS = {
     ),
     "recorded_room": Kind(
         title="recorded room",
-        axis="RT60, up to",
+        axis="largest RT60",
         unit="s",
         clean=0.0,
         severities=(0.5, 1.0, 1.5),
         description=(
-            "a room of the folder of impulse responses, in which sound takes up to {} s to fall by "
-            f"60 dB, and at most {_ROOM_RANGE:g} s less; the clip's level and length stay"
+            f"an impulse response of the folder with an RT60 in the {_ROOM_RANGE:g} s below {{}} s "
+            f"(from {_SHORTEST_RT60:g} s); the clip's level and length stay"
         ),
         change=_reverberate_in_recorded_room,
         needs_folder=True,
+        is_limit=True,
     ),
     "telephone": Kind(
         title="telephone",
@@ -240,13 +243,14 @@ KINDS = {
     ),
     "clipping": Kind(
         title="clipping",
-        axis="clipped samples, up to",
+        axis="largest share of samples",
         unit="%",
         clean=0.0,
         severities=(20, 40, 60),
         description="the loudest samples clipped at one level: a share of them that is drawn for "
         "each clip, from 0 to {} %",
         change=_clip,
+        is_limit=True,
     ),
     "gain": Kind(
         title="gain",
@@ -294,7 +298,9 @@ class Condition:
 
     @property
     def name(self) -> str:
-        return f"{KINDS[self.kind].title}, {self.severity:g} {KINDS[self.kind].unit}"
+        kind = KINDS[self.kind]
+        limit = "up to " if kind.is_limit else ""
+        return f"{kind.title}, {limit}{self.severity:g} {kind.unit}"
 
     def apply(
         self, waveform: np.ndarray, sampling_rate: int, clip: str, seed: int = 0
