@@ -102,13 +102,11 @@ def parse_files(
 ) -> Listing:
     """Read the clips below the root of a corpus from the names of the audio files.
 
-    The folders do not matter. If the corpus has a list of official files, official files under
-    other names are recognized by their content. Of files with the same clip and the same content
-    the first is read; the others are skipped as copies.
+    The folders do not matter. Official files under other names are recognized by their content, if
+    there is a list of them. Of equal files of a clip the first is read; the others are skipped.
 
     Args:
-        settings: the settings of the corpus; `on_unknown` is for files that are not clips of the
-            corpus.
+        settings: the settings of the corpus; `on_unknown` is for files that are not its clips.
         title: the title of the corpus, for messages.
         example: a correct file name, for messages.
         read_name: a function from a path to its clip, or to None for a name outside the grammar.
@@ -124,10 +122,8 @@ def parse_files(
     files = _read_files(paths, listed_files(settings.name), read_name)
     not_a_name = f"not a file name of {title}"
     if files.unknown and settings.on_unknown == "error":
-        raise UserError(
-            f"{files.unknown[0]}: {not_a_name} (such as {example}); "
-            "remove it, or set corpus.on_unknown: skip"
-        )
+        raise UserError(_unknown_name(files.unknown[0], title, example))
+
     separated = separate_copies([*files.named, *files.renamed])
     clips = []
     skipped = [(str(path), not_a_name) for path in files.unknown]
@@ -140,22 +136,59 @@ def parse_files(
         else:
             skipped.append((clip.path, reason))
             kind_of_reason[reason] = "left out"
-    notes = []
-    if files.renamed:
-        # Reports are published, so the note has no path of this machine.
-        first = files.renamed[0]
-        shown = Path(first.path).relative_to(settings.root).as_posix()
-        notes.append(
-            f"{len(files.renamed):,} audio files without a file name of {title} are recognized by "
-            f"their content (SHA-256); the first, {shown}, is {first.id}."
-        )
     return Listing(
         corpus=settings.name,
         clips=sorted(clips, key=lambda clip: Path(clip.path).parts),
         skipped=sorted(skipped, key=lambda file: Path(file[0]).parts),
         kind_of_reason=kind_of_reason,
-        notes=notes,
+        notes=_notes_of_renamed(files.renamed, title, Path(settings.root)),
     )
+
+
+def _unknown_name(path: Path, title: str, example: str) -> str:
+    """The message about a file that is not a clip of the corpus."""
+    other_title = _title_of_name(path)
+    if other_title is not None:
+        return (
+            f"{path}: not a file name of {title}, but of {other_title}; "
+            f"set corpus.root to the folder of {title}, or set corpus.on_unknown: skip"
+        )
+    return (
+        f"{path}: not a file name of {title} (such as {example}); "
+        "remove it, or set corpus.on_unknown: skip"
+    )
+
+
+def _title_of_name(path: Path) -> str | None:
+    """The title of the corpus whose file names look like a path; None if there is no such corpus.
+
+    Mirrors sometimes have several corpora in one folder.
+    """
+    # These imports are late for the same reason as in `parse_files`.
+    from .registry import OWN_CORPORA
+    from .verify import release_of
+
+    for name, module in OWN_CORPORA.items():
+        if release_of(name).files is not None:
+            # Without its folder, which SAVEE's names are compared with.
+            clip = module.read_name(PurePath(path.name))
+            if clip is not None:
+                return module.TITLE
+    return None
+
+
+def _notes_of_renamed(clips: Sequence[Clip], title: str, root: Path) -> list[str]:
+    """A note about files that were recognized by their content; no note if there are none.
+
+    Reports are published, so the note has no path of this machine.
+    """
+    if not clips:
+        return []
+    first = Path(clips[0].path).relative_to(root).as_posix()
+    return [
+        f"{len(clips):,} audio files without a file name of {title} are recognized by their "
+        f"content (SHA-256); the first, {first}, is {clips[0].id}."
+    ]
 
 
 @dataclasses.dataclass(frozen=True)

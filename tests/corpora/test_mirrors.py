@@ -109,6 +109,22 @@ def test_files_of_another_origin_are_still_refused_or_skipped(tmp_path, monkeypa
     assert len(load_corpus("cremad", root, on_unknown="skip")) == len(contents)
 
 
+def test_a_folder_of_several_corpora_is_refused_with_the_name_of_the_other(tmp_path):
+    names = ["Crema/1001_DFA_ANG_XX.wav", "Ravdess/Actor_01/03-01-05-01-01-01-01.wav"]
+    names += ["Savee/KL_sa15.wav", "Tess/OAF_angry/OAF_back_angry.wav"]
+    write_files(tmp_path, {name: name.encode() for name in names})
+    message = (
+        r"Actor_01/03-01-05-01-01-01-01\.wav: not a file name of CREMA-D, but of RAVDESS; set "
+        "corpus.root to the folder of CREMA-D"
+    )
+    with pytest.raises(UserError, match=message):
+        load_corpus("cremad", tmp_path)
+    with pytest.raises(
+        UserError, match=r"DFA_ANG_XX\.wav: not a file name of SAVEE, but of CREMA-D"
+    ):
+        load_corpus("savee", tmp_path)
+
+
 def test_two_versions_of_a_clip_are_refused(tmp_path):
     root = write_files(tmp_path, {"a/1001_DFA_ANG_XX.wav": b"one", "b/1001_DFA_ANG_XX.wav": b"two"})
     message = r"b/1001_DFA_ANG_XX\.wav: its id .* of .*a/1001_DFA_ANG_XX\.wav, with other content"
