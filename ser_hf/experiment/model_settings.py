@@ -19,8 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from ..utils.files import class_fields
 from ..utils.settings import PathName, Settings, Share, Width, converted
+from ..utils.source_code import Kinds, class_fields
 
 ENCODER = "encoder"
 
@@ -186,22 +186,28 @@ def _default(option: Any) -> Any:
     return option.default
 
 
-def known_keys(architecture: str) -> set[str] | None:
+def known_keys(architecture: str) -> dict[str, Kinds | None] | None:
     """The keys of the section `model` for a network of ser_hf, found without importing torch.
 
-    The keys are read from the source code of the networks. Importing the networks takes seconds,
-    and a misspelt key should be reported at once. The result is None for other architectures.
+    The keys and the types of their values are read from the source code of the networks. Importing
+    the networks takes seconds, and a wrong key should be reported at once.
+
+    Returns:
+        {key: the types of its value beside null; None if they are unknown}; None for other
+        architectures.
     """
     classes = _fields_of_networks()
     name_of_class = {name.removesuffix("Config").lower(): name for name in classes}
     configuration = name_of_class.get(architecture.replace("_", "").lower())
     if configuration is None:
         return None
-    return set(classes[configuration]) - {"sampling_rate"} | {*TransferredSettings.model_fields}
+    keys = dict.fromkeys(TransferredSettings.model_fields) | classes[configuration]
+    del keys["sampling_rate"]
+    return keys
 
 
 @functools.cache
-def _fields_of_networks() -> dict[str, list[str]]:
+def _fields_of_networks() -> dict[str, dict[str, Kinds | None]]:
     """The fields of each class in the source code of the networks.
 
     Reading them takes 70 ms, and a sweep reads a recipe several times for each trial.

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..utils.validation import unknown_key, validated
+from ..utils.errors import UserError
+from ..utils.source_code import Kinds
+from ..utils.validation import described, unknown_key, validated
 from .completion import complete
 from .model_settings import ENCODER, EncoderSettings, known_keys
 from .recipe import Recipe
@@ -38,20 +40,51 @@ def _check_cheaply(values: Mapping[str, Any]) -> None:
     """Check everything that does not need the network, whose import takes seconds."""
     model = values.get("model")
     if isinstance(model, Mapping):
-        _check_model_keys(model)
+        if model.get("architecture") == ENCODER:
+            validated(EncoderSettings, model, "model")
+        else:
+            _check_network_keys(model)
         # Replace the network by an encoder, whose settings need no import.
         validated(Recipe, {**values, "model": EncoderSettings()})
 
 
-def _check_model_keys(model: Mapping[str, Any]) -> None:
-    """Refuse unknown keys of a network of ser_hf."""
+def _check_network_keys(model: Mapping[str, Any]) -> None:
+    """Refuse unknown keys of a network of ser_hf, and values of a wrong type."""
     architecture = model.get("architecture")
-    if not isinstance(architecture, str) or architecture == ENCODER:
-        return
-    network_keys = known_keys(architecture)
+    network_keys = known_keys(architecture) if isinstance(architecture, str) else None
     if network_keys is None:
         return
-    for key in model:
+    for key, value in model.items():
+        if key in network_keys:
+            _check_type(f"model.{key}", value, network_keys[key])
         # For keys of encoders, the class of the section has another message.
-        if key not in network_keys and key not in EncoderSettings.model_fields:
+        elif key not in EncoderSettings.model_fields:
             raise unknown_key(f"model.{key}", sorted(network_keys))
+
+
+def _check_type(path: str, value: Any, kinds: Kinds | None) -> None:
+    """Refuse a value of another type; ranges and choices are checked with the network."""
+    if kinds is None or value is None:
+        return
+    accepted = set(kinds)
+    if float in kinds:
+        accepted.add(int)
+    if int in kinds:
+        accepted.add(float)  # whole numbers may be written as 1e3
+    if bool in kinds:
+        accepted.add(str)  # the words yes and no
+    if isinstance(value, tuple):
+        value = list(value)
+    if type(value) not in accepted:
+        words = " or ".join(_WORDS[kind] for kind in _WORDS if kind in kinds)
+        raise UserError(f"{path}: expected {words}, got {described(value)}")
+
+
+_WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a word",
+    list: "a list",
+    dict: "a mapping",
+}

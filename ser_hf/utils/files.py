@@ -1,6 +1,5 @@
 """Folders and files that are written completely or not at all, and files of any origin."""
 
-import ast
 import contextlib
 import json
 import os
@@ -217,30 +216,3 @@ def parse_json(text: str, where: str | Path) -> Any:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: not valid JSON ({error})") from None
     return value
-
-
-def class_fields(*files: Path) -> dict[str, list[str]]:
-    """The annotated fields of each class in Python files, without importing them.
-
-    The fields of a class begin with those of its bases in the same files.
-    """
-    classes = {}
-    for file in files:
-        for node in ast.parse(file.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ClassDef):
-                classes[node.name] = node
-
-    def fields(name: str) -> list[str]:
-        if name not in classes:
-            return []
-        names = []
-        for base in classes[name].bases:
-            names += fields(ast.unparse(base))
-        for statement in classes[name].body:
-            if isinstance(statement, ast.AnnAssign):
-                annotation = ast.unparse(statement.annotation)
-                if not annotation.startswith("ClassVar"):
-                    names.append(statement.target.id)
-        return names
-
-    return {name: fields(name) for name in classes}

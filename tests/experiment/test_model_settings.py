@@ -44,7 +44,17 @@ def test_a_network_has_the_options_of_its_configuration(architecture):
 def test_keys_that_are_found_without_an_import_are_those_of_the_class(architecture):
     # For a transferred network only some keys of encoders are fields.
     fields = set(model_settings(architecture).model_fields) - {"architecture"}
-    assert known_keys(architecture) == fields | {*TransferredSettings.model_fields}
+    assert set(known_keys(architecture)) == fields | {*TransferredSettings.model_fields}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_types_that_are_found_without_an_import_allow_the_defaults(architecture):
+    settings = model_settings(architecture)(architecture=architecture)
+    kinds_of_key = known_keys(architecture)
+    for key, value in settings.options.items():
+        kinds = kinds_of_key[key]
+        if kinds is not None and value is not None:
+            assert type(value) in kinds, key
 
 
 def test_a_name_that_is_no_network_has_no_known_keys():

@@ -1,5 +1,8 @@
 """Reading recipes: defaults, overrides, and mistakes that are named by their full key."""
 
+import subprocess
+import sys
+
 import pytest
 
 from ser_hf.experiment.reading import read_recipe
@@ -24,6 +27,32 @@ def test_a_mapping_is_read_with_defaults_and_not_changed():
         "corpus": {"name": "synthetic", "takes": 2},
         "model": {"architecture": "crnn"},
     }
+
+
+_WITHOUT_TORCH = """
+import sys
+from ser_hf.experiment.reading import read_recipe
+from ser_hf.utils.errors import UserError
+try:
+    read_recipe(sys.argv[1], sys.argv[2:])
+except UserError as error:
+    print(error)
+assert "torch" not in sys.modules
+"""
+
+
+@pytest.mark.parametrize(
+    ("recipe", "override", "message"),
+    [
+        ("quickstart", "model.dropout=a", "model.dropout: expected a number, got the word 'a'"),
+        ("quickstart", "model.channels=5", "model.channels: expected a list, got the number 5"),
+        ("cremad_full", "model.head_dropout=a", "model.head_dropout: expected a number"),
+    ],
+)
+def test_a_wrong_type_in_a_network_is_named_before_torch_is_loaded(recipe, override, message):
+    command = [sys.executable, "-c", _WITHOUT_TORCH, recipe, override]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(message)
 
 
 def test_overrides_reach_sections_nested_sections_and_new_sections():
@@ -83,7 +112,7 @@ def test_the_word_no_reaches_training_arguments_as_text(tmp_path):
         ("training.lr_scheduler_type=cosin", "training.lr_scheduler_type"),
         ("training.lr_scheduler_kwargs={gama: 0.5}", "training.lr_scheduler_kwargs"),
         ("training.report_to=mlflow", "training.report_to"),
-        ("training.gradient_checkpointing=true", "training.gradient_checkpointing"),
+        ("training.activation_checkpointing=true", "training.activation_checkpointing"),
         ("evaluation.confidence=1", "evaluation.confidence"),
     ],
 )

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ValidationError
 from ser_hf.utils.errors import UserError
 from ser_hf.utils.files import (
     atomic_folder,
-    class_fields,
     first_problem,
     folders_below,
     packaged,
@@ -188,15 +187,6 @@ def test_a_path_with_bytes_that_are_not_utf8_is_refused():
     require_utf8("grüße.wav")
     with pytest.raises(UserError, match=r"gr\\xfc\.wav: its path is not UTF-8"):
         require_utf8(os.fsdecode(b"gr\xfc.wav"))
-
-
-def test_fields_of_classes_are_read_without_an_import(tmp_path):
-    (tmp_path / "base.py").write_text("class Base:\n    a: int\n    b: ClassVar[int] = 1\n")
-    (tmp_path / "other.py").write_text(
-        "raise SystemExit\nclass Other(Base, Missing):\n    c: str = ''\n    d = 2\n"
-    )
-    fields = class_fields(tmp_path / "base.py", tmp_path / "other.py")
-    assert fields == {"Base": ["a"], "Other": ["a", "c"]}
 
 
 def test_the_first_problem_of_a_model_names_its_key():
