@@ -4,15 +4,13 @@ import logging
 import os
 import shutil
 import textwrap
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from typer import Argument, Option
 
 from ..train import run_recipe
+from ..utils.processes import launched_alone
 from .options import Json, Overrides, Overwrite, RecipeFile, Resume, as_json, require_one_of
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger(__name__)
 
@@ -41,13 +39,21 @@ def train(
     changes = [*(overrides or ()), *([f"output_dir={output}"] if output else [])]
     from ..experiment.recipe_source import recipe_file
 
+    if launched_alone():
+        logger.warning(
+            "accelerate launch started one process: without a GPU it ignores --num_processes; use "
+            "torchrun --nproc_per_node N -m ser_hf.train RECIPE, or recipes/accelerate/cpu.yaml"
+        )
     if os.path.isfile(recipe_file(recipe)):
         logger.info("%s: loading libraries", recipe)  # loading takes seconds
     if dry_run:
-        from ..experiment.plan import plan_run
         from ..experiment.reading import read_recipe
 
-        print(plan_run(read_recipe(recipe, changes)))
+        # Mistakes are reported before libraries are loaded, which takes seconds.
+        checked_recipe = read_recipe(recipe, changes)
+        from ..experiment.plan import plan_run
+
+        print(plan_run(checked_recipe))
         return
     report = run_recipe(recipe, changes, resume=resume, overwrite=overwrite)
     if os.environ.get("RANK", "0") == "0":

@@ -11,6 +11,9 @@ from ..utils.errors import UserError
 from ..utils.files import packaged
 from ..utils.yaml import DEEPEST, parse_yaml, read_yaml
 
+# A name that is less similar than this is another recipe, not a misspelt one.
+_SIMILAR = 0.8
+
 
 def built_in_recipes() -> dict[str, Path]:
     """The files of the built-in recipes, by the recipes' names."""
@@ -30,11 +33,11 @@ def recipe_file(source: str | Path) -> Path:
         return Path(name)
     recipes = built_in_recipes()
     if name not in recipes:
-        nearest = difflib.get_close_matches(name, recipes, n=1, cutoff=0.0)[0]
-        raise UserError(
-            f"{name}: no such file, and no built-in recipe (ser-hf recipes); "
-            f"the nearest is {nearest}"
-        )
+        problem = f"{name}: no such file, and no built-in recipe"
+        similar = difflib.get_close_matches(name, recipes, n=1, cutoff=_SIMILAR)
+        if similar:
+            raise UserError(f"{problem}; the nearest is {similar[0]}")
+        raise UserError(f"{problem}; ser-hf recipes lists them")
     return recipes[name]
 
 

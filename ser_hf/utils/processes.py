@@ -22,6 +22,18 @@ def another_process_ended(error: BaseException) -> bool:
     return _LOST_CONNECTION.search(str(error)) is not None
 
 
+def launched_alone() -> bool:
+    """Whether `accelerate launch` was to start several processes, and started this one only.
+
+    Without a GPU, Accelerate ignores `--num_processes`, unless MPI starts the processes. For more
+    than one process it names a main process, but this process then has no rank.
+    """
+    environment = os.environ
+    is_accelerate = "ACCELERATE_MIXED_PRECISION" in environment and "MASTER_PORT" in environment
+    by_mpi = any(name.startswith(("PMI_", "OMPI_COMM_", "MV2_COMM_")) for name in environment)
+    return is_accelerate and "RANK" not in environment and not by_mpi
+
+
 def end_process_group() -> None:
     """End the process group of a run in several processes, and the threads of the group.
 

@@ -26,12 +26,20 @@ def test_a_path_is_used_as_it_is(tmp_path, monkeypatch):
     assert recipe_file("quickstart") == Path("quickstart")
 
 
-def test_an_unknown_name_has_its_nearest_one():
+def test_a_misspelt_name_has_its_nearest_one():
     with pytest.raises(UserError) as error:
         recipe_file("quickstrat")
     assert str(error.value) == (
-        "quickstrat: no such file, and no built-in recipe (ser-hf recipes); "
-        "the nearest is quickstart"
+        "quickstrat: no such file, and no built-in recipe; the nearest is quickstart"
+    )
+
+
+@pytest.mark.parametrize("name", ["cremad_wav2vec2", "emotion", "x"])
+def test_another_name_is_answered_with_the_list(name):
+    with pytest.raises(UserError) as error:
+        recipe_file(name)
+    assert str(error.value) == (
+        f"{name}: no such file, and no built-in recipe; ser-hf recipes lists them"
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch.distributed
 
 from ser_hf import cli
-from ser_hf.utils.processes import another_process_ended, end_process_group
+from ser_hf.utils.processes import another_process_ended, end_process_group, launched_alone
 
 pytestmark = pytest.mark.skipif(
     not torch.distributed.is_available(), reason="this torch has no torch.distributed"
@@ -23,6 +23,29 @@ def test_a_group_is_ended(tmp_path):
     )
     end_process_group()
     assert not torch.distributed.is_initialized()
+
+
+# What `accelerate launch --num_processes 2 --cpu` sets.
+LAUNCHED = {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_PORT": "29500"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "alone"),
+    [
+        (LAUNCHED, True),
+        ({"ACCELERATE_MIXED_PRECISION": "no"}, False),
+        (LAUNCHED | {"RANK": "0", "WORLD_SIZE": "2"}, False),
+        (LAUNCHED | {"OMPI_COMM_WORLD_RANK": "0"}, False),
+        ({"MASTER_PORT": "29500"}, False),
+        ({}, False),
+    ],
+)
+def test_a_launch_that_lost_its_processes_is_recognized(monkeypatch, environment, alone):
+    for name in ("ACCELERATE_MIXED_PRECISION", "MASTER_PORT", "RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert launched_alone() is alone
 
 
 LOST = [
