@@ -133,8 +133,8 @@ def _activation_bytes(
             bytes_of_storage[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    if arguments.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+    if arguments.activation_checkpointing:
+        model.activation_checkpointing_enable()
     labels = batch.pop("labels")
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         with torch.autocast("cpu", torch.bfloat16, enabled=arguments.bf16 or arguments.fp16):

@@ -190,9 +190,8 @@ def _check_network(recipe: Recipe) -> None:
     model = recipe.model
     if model.architecture == ENCODER:
         return
-    for key in ("gradient_checkpointing", "activation_checkpointing"):
-        if getattr(recipe.training, key):
-            raise UserError(f"training.{key}: for encoders only; leave it out")
+    if recipe.training.activation_checkpointing:
+        raise UserError("training.activation_checkpointing: for encoders only; leave it out")
     # Raises for options that do not fit each other.
     plan_network(model.architecture, recipe.audio.sampling_rate, model.options)
 

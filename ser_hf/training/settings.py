@@ -94,6 +94,8 @@ MANAGED = {
     "use_liger_kernel": _LANGUAGE,
     "liger_kernel_config": _LANGUAGE,
     "optim_target_modules": _LANGUAGE,
+    "gradient_checkpointing": "use training.activation_checkpointing, its new name",
+    "gradient_checkpointing_kwargs": "use training.activation_checkpointing_kwargs, its new name",
     "auto_find_batch_size": "use a smaller training.per_device_train_batch_size",
     "dataloader_drop_last": "every clip is used; leave it out",
 }
@@ -307,14 +309,12 @@ class TrainerSettings(Settings):
         str | Literal[False] | None,
         Field(description="Space for Trackio's finished runs; false: none is created"),
     ] = False
-    gradient_checkpointing: Annotated[
-        bool | None, Field(description="save memory of encoders: compute activations twice")
-    ] = None
-    gradient_checkpointing_kwargs: Annotated[
-        dict[str, Any] | str | None, Field(description="arguments of gradient checkpointing")
-    ] = None
     activation_checkpointing: Annotated[
-        bool | None, Field(description="the newer name of gradient checkpointing")
+        bool | None,
+        Field(
+            description="save memory of encoders: compute activations twice (known as gradient "
+            "checkpointing too)"
+        ),
     ] = None
     activation_checkpointing_kwargs: Annotated[
         dict[str, Any] | str | None, Field(description="arguments of activation checkpointing")

@@ -58,7 +58,7 @@ def test_what_scikit_learn_would_ignore_is_refused():
         (ENCODER, ["freeze.encoder=true", "freeze.layers=1"], "freeze.layers"),
         (CRNN, ["freeze.cache=true", "augment.gain={probability: 1}"], "freeze.cache"),
         (CRNN, ["freeze.cache=true", "augment.mixup={probability: 1}"], "freeze.cache"),
-        (CRNN, ["training.gradient_checkpointing=true"], "training.gradient_checkpointing"),
+        (CRNN, ["training.activation_checkpointing=true"], "training.activation_checkpointing"),
         (CRNN, ["training.report_to=mlflow"], "training.report_to"),
         (CRNN, ["evaluation.per_speaker=true"], "evaluation.per_speaker"),
         (BYOLS, ["model.checkpoint=null"], "model.checkpoint"),

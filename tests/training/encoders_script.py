@@ -40,7 +40,7 @@ def train(folder, kind, way):
     masked = kind not in ("whisper", "audio-spectrogram-transformer", "wav2vec2-bert")
     options = {"mask_time_prob": 0.0} if masked else {}
     plan = blueprint("encoder", labels, checkpoint=str(folder / kind), options=options, **head)
-    settings = {"num_train_epochs": 2, "use_cpu": True, "gradient_checkpointing": True}
+    settings = {"num_train_epochs": 2, "use_cpu": True, "activation_checkpointing": True}
     settings |= {"per_device_train_batch_size": 2}
     run = folder / f"{kind}-{way}"
     arguments = training_arguments(

@@ -66,8 +66,8 @@ def test_attention_that_is_not_installed_is_refused(checkpoint, labels):
         build_model(plan)
 
 
-def test_gradient_checkpointing_saves_memory_and_changes_nothing(train):
-    fitted = train(gradient_checkpointing=True)
+def test_activation_checkpointing_saves_memory_and_changes_nothing(train):
+    fitted = train(activation_checkpointing=True)
     assert any(
         getattr(module, "gradient_checkpointing", False)
         for module in fitted.trainer.model.modules()
