@@ -1,7 +1,7 @@
 """Checkpoints: configuration and extractor with the settings of a recipe."""
 
 import pytest
-from transformers import Wav2Vec2FeatureExtractor
+from transformers import BertConfig, Wav2Vec2FeatureExtractor
 
 from ser_hf.loading.checkpoint import (
     Head,
@@ -44,6 +44,30 @@ def test_a_folder_has_no_revision(encoder_folder):
     )
 
 
+@pytest.mark.parametrize("path", ["{folder}/nowhere", "./nowhere", "~/nowhere", "some/where/else"])
+def test_a_missing_folder_is_named(path, tmp_path):
+    path = path.format(folder=tmp_path)
+    with pytest.raises(UserError) as error:
+        read_checkpoint(path, None)
+    assert str(error.value) == f"model.checkpoint: no such folder: {path}"
+
+
+def test_a_checkpoint_that_the_hub_lacks_is_refused_in_one_line():
+    with pytest.raises(UserError) as error:
+        read_checkpoint("some/where", None)
+    assert str(error.value).startswith("model.checkpoint: some/where: no such folder here, and ")
+    assert "\n" not in str(error.value)
+
+
+def test_a_text_model_is_refused(tmp_path):
+    BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1).save_pretrained(tmp_path)
+    with pytest.raises(UserError) as error:
+        read_checkpoint(str(tmp_path), None)
+    assert str(error.value) == (
+        f"model.checkpoint: no audio classifier in transformers for bert ({tmp_path})"
+    )
+
+
 def test_settings_of_a_head_are_those_that_select_ours():
     assert Head().settings == {}
     assert Head(weighted_layer_sum=True).settings == {}
@@ -75,20 +99,25 @@ def test_options_are_set_in_the_encoder(wav2vec2):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
+    ("key", "value", "message"),
     [
-        ("lstm_hidden", 3),
-        ("_name_or_path", "x"),
-        ("use_weighted_layer_sum", True),
-        ("num_hidden_layers", 101),
-        ("hidden_size", 10**7),
-        ("mask_time_prob", 1.5),
-        ("hidden_dropout", -0.1),
+        ("lstm_hidden", 3, "the configuration of source (wav2vec2) has no such key"),
+        ("_name_or_path", "x", "the configuration of source (wav2vec2) has no such key"),
+        (
+            "use_weighted_layer_sum",
+            True,
+            "use model.weighted_layer_sum instead, which works with every head",
+        ),
+        ("num_hidden_layers", 101, "expected at most 100, got 101"),
+        ("hidden_size", 10**7, "expected at most 1,000,000, got 10000000"),
+        ("mask_time_prob", 1.5, "expected a probability, 0 to 1, got 1.5"),
+        ("hidden_dropout", -0.1, "expected a probability, 0 to 1, got -0.1"),
     ],
 )
-def test_an_option_that_no_encoder_can_have_is_named(wav2vec2, key, value):
-    with pytest.raises(UserError, match=rf"^model\.{key}: "):
+def test_an_option_that_no_encoder_can_have_is_named(wav2vec2, key, value, message):
+    with pytest.raises(UserError) as error:
         set_options(wav2vec2.config, "source", {key: value})
+    assert str(error.value) == f"model.{key}: {message}"
 
 
 def test_a_waveform_extractor_pads_and_masks():

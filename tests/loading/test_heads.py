@@ -170,17 +170,13 @@ def test_a_head_that_does_not_fit_and_a_random_one_are_refused(dense, attentive)
     folder, _ = dense
     tensors = load_file(folder / "model.safetensors")
     save_file(tensors | {"classifier.gate.weight": torch.ones(2)}, folder / "model.safetensors")
-    with pytest.raises(
-        UserError, match="1 tensors do not fit wav2vec2 and its head, such as head.gate.weight"
-    ):
+    with pytest.raises(UserError, match=r"do not fit wav2vec2 .*head\.gate\.weight"):
         load_classifier(folder, device="cpu")
     save_file(
         {name: own for name, own in tensors.items() if "classifier" not in name},
         folder / "model.safetensors",
     )
-    with pytest.raises(
-        UserError, match="a Wav2Vec2ForSpeechClassification without a trained classifier"
-    ):
+    with pytest.raises(UserError, match="without a trained classifier"):
         load_classifier(folder, device="cpu", untrained=True)
     save_file(tensors, folder / "model.safetensors")
     config = json.loads((folder / "config.json").read_text())
@@ -194,7 +190,7 @@ def test_a_head_that_does_not_fit_and_a_random_one_are_refused(dense, attentive)
     config = json.loads((attentive[0] / "config.json").read_text())
     for place in ("../outside/it", "/etc", "no id"):
         (attentive[0] / "config.json").write_text(json.dumps(config | {"ssl_type": place}))
-        with pytest.raises(UserError, match="ssl_type: expected the Hub id of an encoder"):
+        with pytest.raises(UserError, match="ssl_type: "):
             load_classifier(attentive[0], device="cpu")
 
 
@@ -203,5 +199,5 @@ def test_a_text_model_with_the_same_names_is_refused_by_its_kind(tmp_path):
     folder = write(
         tmp_path / "text", {"model_type": "roberta", "problem_type": "regression"}, tensors
     )
-    with pytest.raises(UserError, match="a roberta, of which transformers has no audio classifier"):
+    with pytest.raises(UserError, match="roberta"):
         load_classifier(folder, device="cpu")

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.testing import CHECKPOINTS, tiny_config, write_checkpoint
-from transformers import BertConfig
 
 from ser_hf import models
 from ser_hf.loading import build as building
@@ -39,27 +38,6 @@ def test_encoders_trained_with_a_mask_receive_one(checkpoint, labels, kind):
     plan = blueprint("encoder", labels, checkpoint=checkpoint(*kind))
     assert plan.padding_safe is plan.extractor.return_attention_mask is (kind[1] == "layer")
     assert plan.config.model_type == kind[0]
-
-
-def test_a_missing_folder_prints_one_line(tmp_path, labels):
-    for path in (str(tmp_path / "nowhere"), "./nowhere", "~/nowhere", "some/where/else"):
-        with pytest.raises(UserError, match=rf"^model\.checkpoint: no such folder: {path}$"):
-            blueprint("encoder", labels, checkpoint=path)
-
-
-def test_a_checkpoint_that_the_hub_lacks_prints_one_line(labels):
-    with pytest.raises(
-        UserError, match=r"^model\.checkpoint: some/where: no such folder here, and [^\n]+$"
-    ):
-        blueprint("encoder", labels, checkpoint="some/where")
-
-
-def test_a_text_model_is_refused(tmp_path, labels):
-    BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1).save_pretrained(tmp_path)
-    with pytest.raises(
-        UserError, match=r"model\.checkpoint: no audio classifier in transformers for bert"
-    ):
-        blueprint("encoder", labels, checkpoint=str(tmp_path))
 
 
 @pytest.fixture
@@ -97,12 +75,10 @@ def test_networks_refuse_the_head_of_encoders(labels, tmp_path):
     ):
         blueprint("crnn", labels, **settings)
     CRNNForAudioClassification(tiny_config("crnn")).save_pretrained(tmp_path)
-    for words in (settings, {"weighted_layer_sum": True}):
-        key = next(iter(words))
-        with pytest.raises(
-            UserError, match=rf"^model\.{key}: .* \(ser_crnn\) is not a speech encoder"
-        ):
-            blueprint("encoder", labels, checkpoint=str(tmp_path), **words)
+    for setting in (settings, {"weighted_layer_sum": True}):
+        key = next(iter(setting))
+        with pytest.raises(UserError, match=rf"^model\.{key}: .*ser_crnn"):
+            blueprint("encoder", labels, checkpoint=str(tmp_path), **setting)
 
 
 def test_options_are_the_encoder_s_under_our_head(checkpoint, labels):
@@ -111,36 +87,10 @@ def test_options_are_the_encoder_s_under_our_head(checkpoint, labels):
     )
     assert plan.config.encoder.mask_time_prob == 0.25
     assert build_model(plan).encoder.config.mask_time_prob == 0.25
-    with pytest.raises(
-        UserError, match=r"model\.lstm_hidden: the configuration of .* \(wav2vec2\) has no such key"
-    ):
+    with pytest.raises(UserError, match=r"^model\.lstm_hidden: .*wav2vec2"):
         blueprint(
             "encoder", labels, checkpoint=checkpoint(), pooling="mean", options={"lstm_hidden": 3}
         )
-
-
-ENCODER = {"architecture": "encoder"}
-POOLED = {"architecture": "encoder", "pooling": "mean"}
-REFUSALS = [
-    (
-        {"architecture": "crnn", "options": {"channels": [4]}},
-        r"\.channels: expected one entry per block",
-    ),
-    *(
-        (POOLED | {"options": options}, rf"\.{message}")
-        for options, message in (
-            ({"mask_time_prob": 5}, r"mask_time_prob: expected a probability, 0 to 1, got 5"),
-            ({"to_dict": 1}, r"to_dict: .* has no such key"),
-            ({"_name_or_path": "x"}, r"_name_or_path: .* has no such key"),
-            (
-                {"use_weighted_layer_sum": True},
-                r"use_weighted_layer_sum: use model\.weighted_layer_sum",
-            ),
-            ({"num_labels": 2}, r"num_labels: the labels of the corpus decide"),
-            ({"dtype": 2}, r"dtype: weights are in float32"),
-        )
-    ),
-]
 
 
 @pytest.mark.parametrize(
@@ -152,12 +102,28 @@ def test_impossible_options_are_refused_before_any_weights(checkpoint, labels, o
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"), REFUSALS, ids=lambda value: value if isinstance(value, str) else ""
+    ("key", "value"),
+    [
+        ("mask_time_prob", 5),
+        ("to_dict", 1),
+        ("_name_or_path", "x"),
+        ("use_weighted_layer_sum", True),
+        ("num_labels", 2),
+    ],
 )
-def test_wrong_settings_name_their_key(checkpoint, labels, settings, message):
-    folder = {} if settings["architecture"] == "crnn" else {"checkpoint": checkpoint()}
-    with pytest.raises(UserError, match=f"^model{message}"):
-        blueprint(labels=labels, **folder, **settings)
+def test_a_wrong_option_of_an_encoder_is_named(checkpoint, labels, key, value):
+    with pytest.raises(UserError, match=rf"^model\.{key}: "):
+        blueprint("encoder", labels, checkpoint=checkpoint(), pooling="mean", options={key: value})
+
+
+def test_an_option_that_the_toolkit_sets_is_refused(checkpoint, labels):
+    with pytest.raises(UserError, match=r"^model\.dtype: weights are in float32"):
+        blueprint("encoder", labels, checkpoint=checkpoint(), options={"dtype": 2})
+
+
+def test_a_wrong_option_of_a_network_is_named(labels):
+    with pytest.raises(UserError, match=r"^model\.channels: "):
+        blueprint("crnn", labels, options={"channels": [4]})
 
 
 EXTRACTORS = ["wav2vec2", "wav2vec2-bert", "whisper", "audio-spectrogram-transformer"]
@@ -171,7 +137,7 @@ def test_another_kind_s_extractor_is_refused(kind, labels, name):
         if other == name:
             blueprint("encoder", labels, checkpoint=str(folder))
             continue
-        message = rf"^model\.checkpoint: the feature extractor of .*, and {name} needs \w+;"
+        message = rf"^model\.checkpoint: .* and {name} needs \w+;"
         with pytest.raises(UserError, match=message):
             blueprint("encoder", labels, checkpoint=str(folder))
 
@@ -197,9 +163,7 @@ def test_a_stock_sum_of_layers_is_switched_on_and_off(kind, labels, name):
         summed = blueprint("encoder", labels, checkpoint=folder, weighted_layer_sum=True)
         assert summed.config.use_weighted_layer_sum
     else:
-        with pytest.raises(
-            UserError, match=r"^model\.weighted_layer_sum: for .* set model.pooling"
-        ):
+        with pytest.raises(UserError, match=r"^model\.weighted_layer_sum: "):
             blueprint("encoder", labels, checkpoint=folder, weighted_layer_sum=True)
 
 
@@ -211,15 +175,13 @@ def test_layerdrop_is_off_where_layers_are_summed(kind, labels, caplog, name, ke
     plan = {"checkpoint": kind(name, **{key: 0.9}), "weighted_layer_sum": True, **head}
     with caplog.at_level(logging.INFO, "ser_hf"):
         planned = blueprint("encoder", labels, **plan)
-    assert f"{key} (0.9) is set to 0" in caplog.text
+    assert f"{key} (0.9)" in caplog.text
     assert getattr(planned.encoder_config, key) == 0
     batch = planned.extractor(
         np.ones((2, 8000), dtype=np.float32), sampling_rate=16000, return_tensors="pt"
     )
     build_model(planned).train()(**batch)
-    with pytest.raises(
-        UserError, match=rf"^model\.{key}: leaves out layers that model.weighted_layer_sum sums"
-    ):
+    with pytest.raises(UserError, match=rf"^model\.{key}: .*weighted_layer_sum"):
         blueprint("encoder", labels, options={key: 0.2}, **plan)
     assert (
         getattr(blueprint("encoder", labels, options={key: 0.0}, **plan).encoder_config, key) == 0
@@ -266,7 +228,7 @@ def test_our_own_checkpoint_keeps_its_head(pushed, labels):
     assert plan.config.head_dropout == build_model(plan).head[0].p == 0.5
     assert plan.config.encoder.mask_time_prob == 0.125
     for settings in ({"pooling": "mean"}, {"head_layers": [6, 6]}):
-        message = rf"^model\.{next(iter(settings))}: the head of .*, which is kept; leave it out"
+        message = rf"^model\.{next(iter(settings))}: "
         with pytest.raises(UserError, match=message):
             blueprint("encoder", labels, checkpoint=pushed, **settings)
 
@@ -296,16 +258,17 @@ def test_another_preparation_than_the_checkpoint_s_is_a_warning(
     build_model(first).save_pretrained(tmp_path)
     first.published_extractor.save_pretrained(tmp_path)
     blueprint("encoder", labels, checkpoint=str(tmp_path), preparation=first.preparation)
-    assert "prepared in another way" not in caplog.text
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
     plan = blueprint("encoder", labels, checkpoint=str(tmp_path))
-    assert "prepared in another way" in caplog.text
+    (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.getMessage().startswith(f"{tmp_path} was trained on waveforms prepared ")
     assert type(plan.extractor) is type(first.extractor)
 
 
 def test_an_unreadable_extractor_is_refused(kind, labels, monkeypatch):
     folder = kind("hubert")
     (Path(folder) / "preprocessor_config.json").write_text("{", encoding="utf-8")
-    with pytest.raises(UserError, match=r"preprocessor_config.json: cannot be read as JSON"):
+    with pytest.raises(UserError, match=r"preprocessor_config\.json: "):
         blueprint("encoder", labels, checkpoint=folder)
     (Path(folder) / "preprocessor_config.json").write_text("{}", encoding="utf-8")
 
@@ -313,16 +276,12 @@ def test_an_unreadable_extractor_is_refused(kind, labels, monkeypatch):
         raise OSError("no route to the Hub")
 
     monkeypatch.setattr(checkpoints.AutoFeatureExtractor, "from_pretrained", unreachable)
-    with pytest.raises(
-        UserError, match=r"^model\.checkpoint: feature extractor of .*: no route to the Hub"
-    ):
+    with pytest.raises(UserError, match=r"^model\.checkpoint: .*: no route to the Hub"):
         blueprint("encoder", labels, checkpoint=folder)
 
 
 def test_extractors_of_features_take_no_preparation(kind, labels):
-    with pytest.raises(
-        UserError, match=r"^audio: WhisperFeatureExtractor of .* prepares waveforms itself"
-    ):
+    with pytest.raises(UserError, match=r"^audio: WhisperFeatureExtractor "):
         blueprint(
             "encoder",
             labels,

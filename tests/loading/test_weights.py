@@ -176,11 +176,11 @@ def test_another_architecture_s_weights_are_refused(encoder_folder, load, tmp_pa
         (lambda tensors, key: tensors.pop(key), "1 tensors are not in the checkpoint, the first"),
         (
             lambda tensors, key: tensors.update({key: tensors[key][:1].clone()}),
-            "1 tensors are of another shape",
+            "another shape",
         ),
         (
             lambda tensors, key: tensors.update({key.replace("weight", "gate"): torch.ones(1)}),
-            "1 tensors are in the checkpoint but not in the model, the first .*gate",
+            "not in the model, the first .*gate",
         ),
     ],
     ids=["missing", "shape", "extra"],
@@ -205,9 +205,7 @@ def test_a_damaged_number_is_refused(copied, load):
     def break_one(tensors):
         tensors["encoder.layers.1.layer_norm.weight"][3] = torch.nan
 
-    with pytest.raises(
-        UserError, match=r"1 tensors hold NaN or infinity, the first \S*encoder.layers.1.layer_norm"
-    ):
+    with pytest.raises(UserError, match=r"NaN .* \S*encoder\.layers\.1\.layer_norm"):
         load(copied("wav2vec2-layer", break_one))
 
 
@@ -262,9 +260,7 @@ def test_our_model_gets_a_new_last_layer_for_other_labels(ours, caplog):
         key: value for key, value in tensors(again).items() if not key.startswith("classifier.")
     }
     assert_same(rest, {key: tensors(model)[key] for key in rest})
-    assert caplog.messages[-1].endswith(
-        "new, random head: classifier; dropped: classifier, layer_sum"
-    )
+    assert caplog.messages[-1].endswith("dropped: classifier, layer_sum")
 
 
 @pytest.fixture
@@ -325,7 +321,7 @@ def drop(folder, key):
 def test_our_model_is_complete_or_refused(ours, load, key):
     folder, _ = ours
     drop(folder, key)
-    with pytest.raises(UserError, match=rf"1 tensors are not in the checkpoint, the first {key}"):
+    with pytest.raises(UserError, match=rf"^model\.checkpoint: .* the first {key}"):
         load(folder)
 
 
@@ -344,7 +340,7 @@ def test_other_own_networks_are_loaded(labels, tmp_path):
     )
     key = sorted(load_file(tmp_path / "model.safetensors"))[0]
     drop(tmp_path, key)
-    with pytest.raises(UserError, match=rf"1 tensors are not in the checkpoint, the first {key}"):
+    with pytest.raises(UserError, match=rf"^model\.checkpoint: .* the first {key}"):
         build_model(blueprint("encoder", labels, checkpoint=str(tmp_path)))
 
 

@@ -65,9 +65,9 @@ def test_the_first_positions_are_kept_and_the_folder_predicts_the_same(
 
 
 def test_a_window_that_does_not_fit_is_refused(three_seconds, encoder_folder):
-    with pytest.raises(UserError, match="model.window: the checkpoint takes 3 s, got 4; use less"):
-        blueprint("encoder", LABELS, checkpoint=three_seconds[0], window=4)
     with pytest.raises(
-        UserError, match="model.window: only Whisper's input can be shortened, not that of wavlm"
+        UserError, match=r"^model\.window: the checkpoint takes 3 s, got 4; use less"
     ):
+        blueprint("encoder", LABELS, checkpoint=three_seconds[0], window=4)
+    with pytest.raises(UserError, match=r"^model\.window: .*wavlm"):
         blueprint("encoder", LABELS, checkpoint=str(encoder_folder("wavlm")), window=4)

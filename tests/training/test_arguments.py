@@ -117,7 +117,7 @@ def test_batch_normalized_networks_see_clips_in_random_order():
 
 
 def test_a_run_without_validation_is_refused(tmp_path):
-    with pytest.raises(UserError, match="training.eval_strategy: validation selects"):
+    with pytest.raises(UserError, match=r"^training\.eval_strategy: "):
         training_arguments(DEFAULTS | {"eval_strategy": "no", "save_strategy": "no"}, tmp_path, 0)
 
 
@@ -137,7 +137,7 @@ def test_arguments_beyond_the_library_s_are_split_off(tmp_path):
     ],
 )
 def test_evaluated_checkpoints_must_be_saved(tmp_path, settings):
-    with pytest.raises(UserError, match=r"training\.save_(strategy|steps): differs from eval_"):
+    with pytest.raises(UserError, match=r"^training\.save_(strategy|steps): "):
         training_arguments(DEFAULTS | settings, tmp_path, 0)
 
 
@@ -195,9 +195,7 @@ def test_precision_follows_the_device(machine, capability, bf16, word, expected)
 )
 def test_a_precision_that_the_device_lacks_is_refused(machine, capability, word, device):
     machine(capability)
-    with pytest.raises(
-        UserError, match=rf"training\.precision: {word} is not supported by {device}"
-    ):
+    with pytest.raises(UserError, match=rf"^training\.precision: {word} .*{device}"):
         set_precision(word)
 
 

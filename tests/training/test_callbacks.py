@@ -64,9 +64,7 @@ def test_only_the_first_process_logs(arguments, caplog):
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
 def test_a_diverged_training_ends_with_advice(arguments, loss):
-    with pytest.raises(
-        UserError, match=r"training\.learning_rate: training diverged .* after epoch 2"
-    ):
+    with pytest.raises(UserError, match=r"^training\.learning_rate: .* epoch 2"):
         _log(arguments, metrics=_metrics(loss))
 
 
@@ -102,18 +100,13 @@ def installed(monkeypatch):
 @pytest.mark.parametrize("value", ["all", ["wandb", "mlflow"], None, ["none", "wandb"]])
 def test_unknown_trackers_are_refused(installed, value):
     installed("tensorboard", "trackio", "wandb")
-    with pytest.raises(
-        UserError,
-        match=r"training\.report_to: unknown tracker .*; use none, or tensorboard, trackio",
-    ):
+    with pytest.raises(UserError, match=r"^training\.report_to: .*tensorboard, trackio"):
         check_report_to(value)
 
 
 def test_a_tracker_that_is_not_installed_is_refused(installed):
     installed()
-    with pytest.raises(
-        UserError, match=r'wandb is not installed; pip install "ser_hf\[tracking\]"'
-    ):
+    with pytest.raises(UserError, match=r'wandb .*pip install "ser_hf\[tracking\]"'):
         check_report_to("wandb")
 
 

@@ -82,9 +82,7 @@ def test_the_best_and_the_last_stay_and_the_disk_is_bounded(
 def test_another_batch_in_a_step_is_refused(checkpoint):
     folder = checkpoint(2)
     checkpoints.check_step_size(folder, checkpoints.StepSize(2, 16))
-    with pytest.raises(
-        UserError, match=r"1 processes took 16 clips a step, 2 take 32; resume with as many"
-    ):
+    with pytest.raises(UserError, match=r"16 clips .* 32; resume with as many processes"):
         checkpoints.check_step_size(folder, checkpoints.StepSize(2, 32))
 
 
@@ -106,6 +104,6 @@ def test_a_checkpoint_that_cannot_be_written_is_removed(checkpoint):
     half = checkpoint(16, sealed=False)
     error = checkpoints.write_error(half, OSError(28, "No space left on device"))
     assert str(error).startswith(f"{half}: cannot be written (No space left on device; ")
-    assert str(error).endswith("make room, then --resume")
+    assert str(error).endswith("--resume")
     assert not half.exists()
     assert checkpoints.is_complete(last)

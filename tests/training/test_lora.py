@@ -207,7 +207,7 @@ def test_a_rank_beyond_the_smallest_target_s_is_refused(classifier):
     assert (
         add_lora(classifier("wav2vec2"), Lora(16, targets=targets)).peft_config["default"].r == 16
     )
-    with pytest.raises(UserError, match=r"^lora\.rank: expected at most 16, .*, got 17$"):
+    with pytest.raises(UserError, match=r"^lora\.rank: .* 16, .* 17$"):
         add_lora(classifier("wav2vec2"), Lora(17, targets=targets))
 
 

@@ -137,7 +137,7 @@ def test_names_are_those_of_the_bare_model_under_compilation_and_several_process
         assert group == other
     assert decayed_names(wrapped) == decayed
     wrapped = _within(ARCHITECTURES["crnn"](tiny_config("crnn")), "module")
-    with pytest.raises(UserError, match="CRNNForAudioClassification has no encoder"):
+    with pytest.raises(UserError, match="CRNNForAudioClassification"):
         parameter_groups(wrapped, 1, 0.1, 2)
 
 
@@ -155,13 +155,9 @@ def test_weight_decay_depends_on_shapes_before_sharding():
 
 def test_a_network_without_an_encoder_has_one_rate():
     model = ARCHITECTURES["parallel_cnn_transformer"](tiny_config("parallel_cnn_transformer"))
-    with pytest.raises(
-        UserError, match=r"^training\.head_learning_rate: ParallelCNNTransformer\w+ has no encoder"
-    ):
+    with pytest.raises(UserError, match=r"^training\.head_learning_rate: ParallelCNNTransformer"):
         parameter_groups(model, 1e-3, 0.1, head_learning_rate=1e-2)
-    with pytest.raises(
-        UserError, match=r"^training\.layer_decay: ParallelCNNTransformer\w+ has no encoder"
-    ):
+    with pytest.raises(UserError, match=r"^training\.layer_decay: ParallelCNNTransformer"):
         parameter_groups(model, 1e-3, 0.1, layer_decay=0.9)
 
 
