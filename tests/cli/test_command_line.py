@@ -49,9 +49,9 @@ for arguments in {commands!r}:
         ("train a.yaml --continue", "No such option: --continue (see ser-hf train --help)"),
         ("train a.yaml --resume --overwrite", "--resume: contradicts --overwrite"),
         ("train a.yaml --json --dry-run", "--json: contradicts --dry-run"),
-        ("train quickstrat", "no built-in recipe (ser-hf recipes); the nearest is quickstart"),
+        ("train quickstrat", "the nearest is quickstart"),
         ("predict model a.wav --format xml", "'xml' is not one of 'table', 'jsonl', 'csv'"),
-        ("predict model a.wav --window long", "Invalid value for '--window'"),
+        ("predict model a.wav --window long", "'--window'"),
     ],
 )
 def test_a_command_that_does_not_parse_prints_one_line(words, expected, capsys):
@@ -115,12 +115,12 @@ KILLED_WORKER = RuntimeError("DataLoader worker (pid 9) is killed by signal: Kil
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
-        (FULL_DISK, "run/x.partial: No space left on .*make room"),
-        (READ_ONLY_DISK, "run: Read-only file system; change its rights"),
-        (MANY_FILES, "x: Too many open files; .*ulimit -n"),
-        (REMOVED_FILE, "run/checkpoints: No such file"),
+        (FULL_DISK, "run/x.partial: .*make room"),
+        (READ_ONLY_DISK, "run: .*rights"),
+        (MANY_FILES, "x: .*ulimit -n"),
+        (REMOVED_FILE, "run/checkpoints: "),
         (LITTLE_MEMORY, "out of memory .Unable to allocate 9 GiB.; use smaller batches"),
-        (LITTLE_GPU_MEMORY, "out of memory .CUDA out of memory. Tried to"),
+        (LITTLE_GPU_MEMORY, "CUDA out of memory.*batches"),
         (KILLED_WORKER, "dataloader_num_workers"),
     ],
 )

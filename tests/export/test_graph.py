@@ -100,9 +100,7 @@ def test_multi_label_models_have_a_probability_for_each_label(encoder_folder, tm
 def test_networks_with_features_as_input_are_refused_by_name(kind, encoder_folder, tmp_path):
     classifier = load_classifier(write_encoder(tmp_path, encoder_folder(kind)), device="cpu")
     name = type(classifier.extractor).__name__
-    with pytest.raises(
-        UserError, match=f"{kind}: export supports networks that take waveforms, .* needs {name}"
-    ):
+    with pytest.raises(UserError, match=f"{kind}: .* needs {name}"):
         WaveformClassifier(classifier.model, classifier.extractor)
 
 

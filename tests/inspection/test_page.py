@@ -103,7 +103,7 @@ def test_only_an_earlier_inspection_is_replaced(faulty, tmp_path, monkeypatch, n
     assert (folder / "index.html").is_file()
     assert [child.name for child in tmp_path.iterdir()] == ["inspect"]
     (folder / "notes.txt").write_text("precious")
-    with pytest.raises(UserError, match=r"contains notes.txt, which is not of an inspection"):
+    with pytest.raises(UserError, match=r"contains notes\.txt"):
         write_inspection(faulty, folder)
     assert (folder / "notes.txt").read_text() == "precious"
 
@@ -144,7 +144,7 @@ def test_the_summary_and_the_default_folder(small, tmp_path, capsys, monkeypatch
     printed = capsys.readouterr().out
     assert "RAVDESS: Usable for training: 1 warning" in printed
     assert "16 clips readable" in printed
-    assert "  warning: 1,424 files of the release missing, 16 with other bytes." in printed
+    assert "  warning: 1,424 files " in printed
     assert "page: inspect-ravdess/index.html" in printed
     assert (tmp_path / "inspect-ravdess" / "index.html").is_file()
 
@@ -160,22 +160,17 @@ def test_errors_name_files_and_return_2(small, tmp_path, capsys):
         == 2
     )
     lines = capsys.readouterr().out.splitlines()
-    place = next(
-        i for i, line in enumerate(lines) if line.startswith("  error: 1 file of 16 not readable")
-    )
-    assert lines[place + 1].startswith(
-        f"    {bad.relative_to(tmp_path / 'corpus').as_posix()}: not readable as audio"
-    )
+    (finding,) = [i for i, line in enumerate(lines) if line.startswith("  error: 1 file of 16 ")]
+    name = bad.relative_to(tmp_path / "corpus").as_posix()
+    assert lines[finding + 1].startswith(f"    {name}: ")
 
 
 def test_mistakes_print_one_line(small, tmp_path, capsys):
-    assert "corpus.name: unknown corpus 'ravdes'" in error(capsys, "ravdes", small)
-    assert "nowhere; name the folder" in error(capsys, "ravdess", tmp_path / "nowhere")
-    unknown = error(capsys, "ravdess", small, "songs=true")
-    assert "corpus.songs: unknown key; the nearest known key is corpus.song" in unknown
-    assert "expected an option of the corpus as key=value" in error(
-        capsys, "ravdess", small, "song"
-    )
+    assert error(capsys, "ravdes", small).startswith("error: corpus.name: ")
+    missing = tmp_path / "nowhere"
+    assert str(missing) in error(capsys, "ravdess", missing)
+    assert error(capsys, "ravdess", small, "songs=true").startswith("error: corpus.songs: ")
+    assert error(capsys, "ravdess", small, "song").startswith("error: song: ")
     (tmp_path / "thesis.tex").write_text("precious")
     assert "contains thesis.tex" in error(capsys, "ravdess", small, "--output", tmp_path)
     assert not (tmp_path / "out").exists()

@@ -37,9 +37,7 @@ def test_a_part_without_a_class_is_refused_where_there_are_no_folds(make_corpus,
     dataset = make_corpus(4)
     rows = split_of(dataset).rows
     rows[part] = [row for row in rows[part] if dataset[row]["label"] == 1]
-    with pytest.raises(
-        UserError, match=f"^protocol p: no clip of angry, sad in {part}; drop or merge it"
-    ):
+    with pytest.raises(UserError, match=f"^protocol p: .* angry, sad in {part}; "):
         make_split("p", dataset, rows)
 
 

@@ -50,7 +50,7 @@ def test_a_failure_leaves_the_old_one(tmp_path):
 
 def test_a_folder_that_cannot_be_created_names_its_key(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="output_dir: .*file/out cannot be written: .*File exists"):
+    with pytest.raises(UserError, match="^output_dir: .*file/out .*File exists"):
         _filled(tmp_path / "file" / "out", "one")
 
 
@@ -62,9 +62,7 @@ def test_a_new_folder_that_cannot_be_renamed_is_kept(tmp_path, monkeypatch):
         raise OSError(errno.ENOTEMPTY, "Directory not empty", str(self))
 
     monkeypatch.setattr(type(folder), "rename", refuse)
-    with pytest.raises(
-        UserError, match="cannot be written: .*Directory not empty; see .*out.partial"
-    ):
+    with pytest.raises(UserError, match=r"Directory not empty.*out\.partial"):
         _filled(folder, "two")
     assert (tmp_path / "out.partial" / "a.txt").read_text() == "two"
     assert (folder / "a.txt").read_text() == "one"
@@ -74,9 +72,7 @@ def test_two_processes_do_not_fill_one_folder_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr("ser_hf.utils.files._PATIENCE", 0)
     folder = tmp_path / "out"
     with atomic_folder(folder) as partial:
-        with pytest.raises(
-            UserError, match="output_dir: .*/out is in use by process .*; wait, or name another"
-        ):
+        with pytest.raises(UserError, match="^output_dir: .*/out is in use by process .*; wait"):
             _filled(folder, "second")
         (partial / "a.txt").write_text("first")
     assert (folder / "a.txt").read_text() == "first"
@@ -118,12 +114,12 @@ def test_json_is_written_and_read_back(tmp_path):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("{", "Expecting property name"),
+        ("{", "property name"),
         ("", "Expecting value"),
         ("[NaN]", "not finite"),
         ("1e999", "not finite"),
         (str(2**63), "64 bits"),
-        ("[" * 40 + "]" * 40, "nested more than 32 levels"),
+        ("[" * 40 + "]" * 40, "32 levels"),
         ("[" * 100_000, ""),
     ],
 )
@@ -151,14 +147,14 @@ def test_texts_of_json_files_are_printable(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(UserError, match="pipe: cannot be read as JSON"):
+    with pytest.raises(UserError, match="/pipe: "):
         read_json(tmp_path / "pipe")
 
 
 def test_half_a_character_in_a_json_text_is_refused():
     assert parse_json(r'"\ud83d\ude00"', "a.csv, line 2") == "😀"
     for text in (r'"\ud83d"', "{", "[" * 100_000):
-        with pytest.raises(UserError, match="a.csv, line 2: not valid JSON"):
+        with pytest.raises(UserError, match="^a.csv, line 2: not valid JSON"):
             parse_json(text, "a.csv, line 2")
 
 
@@ -198,7 +194,7 @@ def test_the_first_problem_of_a_model_names_its_key():
 
     with pytest.raises(ValidationError) as error:
         Outer.model_validate({"inner": {"number": "x"}})
-    assert first_problem(error.value).startswith("inner.number: Input should be a valid integer")
+    assert first_problem(error.value).startswith("inner.number: ")
     with pytest.raises(ValidationError) as error:
         Outer.model_validate(1)
     assert first_problem(error.value).startswith("the file: ")

@@ -37,9 +37,7 @@ def test_a_key_written_twice_is_refused_with_its_line(tmp_path, text):
     path = tmp_path / "twice.yaml"
     path.write_text(text)
     last = len(text.rstrip("\n").split("\n"))
-    with pytest.raises(
-        UserError, match=rf"twice\.yaml, line {last}: .*the key '\w' is there twice"
-    ):
+    with pytest.raises(UserError, match=rf"twice\.yaml, line {last}: .*'\w' is there twice"):
         read_yaml(path)
 
 
@@ -64,8 +62,8 @@ def test_malformed_yaml_names_file_and_line(tmp_path, text, line):
     [
         (None, "no such file"),
         (b"", "expected sections with keys, found nothing"),
-        (b"- 1\n", "expected sections with keys, found a list"),
-        (b"words\n", "found the word 'words'"),
+        (b"- 1\n", "found a list"),
+        (b"words\n", "'words'"),
         (b"a: \xff\xfe\n", "UTF-8"),
     ],
 )
