@@ -166,13 +166,13 @@ def test_the_loaded_network_equals_the_published_one(name, tmp_path):
         ),
         (
             "extra",
-            r"{file} is not {published} of https://\S+: 4 tensors are not expected, the first a$",
+            r"{file} is not {published} .*: 4 tensors .* a$",
         ),
         (
             "misshapen",
-            r"{file}: size mismatch for encoder\..*; keep the published sizes in the model section",
+            r"{file}: .*encoder\..*; keep the published sizes in the model section",
         ),
-        ("not finite", r"{first} of {file} has values that are not finite"),
+        ("not finite", r"{first} of {file} .*not finite"),
     ],
 )
 def test_any_other_file_is_refused(name, fault, message, tmp_path):
@@ -200,7 +200,7 @@ def test_tensors_whose_conversion_fails_are_refused(tmp_path):
     tensors = _generated(model.config)
     tensors["features.0.bias"] = torch.zeros(3)
     path = _saved(tensors, "byols", tmp_path)
-    with pytest.raises(UserError, match="^model.checkpoint: .*; keep the published sizes"):
+    with pytest.raises(UserError, match=r"^model\.checkpoint: .*published sizes"):
         load_published(model, path)
 
 
@@ -213,10 +213,7 @@ def test_a_missing_file_names_its_source(name, tmp_path):
         UserError, match=f"model.checkpoint: no such file: .*absent.pth; .*downloads? {origin}"
     ):
         load_published(model, tmp_path / "absent.pth")
-    with pytest.raises(
-        UserError,
-        match=f"model.checkpoint: missing; give the path of {origin}, or set model.random",
-    ):
+    with pytest.raises(UserError, match=rf"^model\.checkpoint: missing; .*{origin}.*model\.random"):
         load_published(model, None)
 
 
@@ -228,9 +225,7 @@ def test_a_damaged_file_is_refused(damage, tmp_path):
     path.write_bytes(
         {"cut": whole[: len(whole) // 2], "text": b"<html>not found</html>", "empty": b""}[damage]
     )
-    with pytest.raises(
-        UserError, match=r"model\.checkpoint: .*file\.\w+ is damaged or not a file of weights \("
-    ):
+    with pytest.raises(UserError, match=r"^model\.checkpoint: .*file\.\w+ is damaged"):
         load_published(model, path)
 
 
@@ -243,10 +238,7 @@ class _Harm:
 def test_only_the_published_pickle_is_opened(tmp_path, capsys, content):
     model = _fresh("byols")
     torch.save(_generated(model.config) | content, tmp_path / "file.pth")
-    with pytest.raises(
-        UserError,
-        match=r"file.pth: a pickle, .* not default512_BYOLAs64x96.pth byte for byte; downl",
-    ):
+    with pytest.raises(UserError, match=r"file\.pth: a pickle, .*default512_BYOLAs64x96\.pth"):
         load_published(model, tmp_path / "file.pth")
     assert "run by" not in capsys.readouterr().out
 
