@@ -32,6 +32,9 @@ RECIPE = {
 }
 
 
+SETTINGS = dict(RECIPE, corpus=RECIPE["corpus"] | {"drop": ["disgust", "fear", "neutral"]})
+
+
 @pytest.mark.slow
 def test_a_run_reports_robustness(tmp_path, monkeypatch):
     robustness_of = measuring.robustness_of
@@ -42,8 +45,7 @@ def test_a_run_reports_robustness(tmp_path, monkeypatch):
         return robustness_of(classifier, mapping, predictions, waveforms, **settings)
 
     monkeypatch.setattr(measuring, "robustness_of", watched)
-    settings = dict(RECIPE, corpus=RECIPE["corpus"] | {"drop": ["disgust", "fear", "neutral"]})
-    report = ser_hf.run_recipe(settings, [f"output_dir={tmp_path / 'run'}"])
+    report = ser_hf.run_recipe(SETTINGS, [f"output_dir={tmp_path / 'run'}"])
     written = json.loads((tmp_path / "run" / "report" / "report.json").read_text())
     clean = report.robustness.clean
     assert clean.uar == pytest.approx(report.metrics["uar"])
@@ -139,7 +141,7 @@ def test_a_folder_has_no_effect_without_robustness(key):
 def test_a_bad_folder_is_refused_before_training(tmp_path):
     folder = f"evaluation.noise_folder={tmp_path / 'nowhere'}"
     with pytest.raises(ser_hf.UserError, match=r"^evaluation\.noise_folder: .*nowhere"):
-        ser_hf.run_recipe(RECIPE, [f"output_dir={tmp_path / 'run'}", folder])
+        ser_hf.run_recipe(SETTINGS, [f"output_dir={tmp_path / 'run'}", folder])
     assert not (tmp_path / "run").exists()
 
 
@@ -148,7 +150,7 @@ def test_a_run_reports_the_conditions_of_its_folders(tmp_path):
     noise = write_noise(tmp_path / "noise")
     rooms = write_room(tmp_path / "rooms")
     report = ser_hf.run_recipe(
-        RECIPE,
+        SETTINGS,
         [
             f"output_dir={tmp_path / 'run'}",
             f"evaluation.noise_folder={noise}",
