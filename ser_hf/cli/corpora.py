@@ -111,6 +111,9 @@ def inspect(
     ] = None,
     words: CorpusWords = None,
     output: Annotated[str | None, Option(metavar="DIR", help="[default: inspect-CORPUS]")] = None,
+    no_audio: Annotated[
+        bool, Option("--no-audio", help="Leave the recordings out of the page.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Inspect a corpus before training: write a page with findings.
@@ -127,7 +130,7 @@ def inspect(
     folder = Path(output or f"inspect-{corpus}")
     check_folder(folder)
     inspection = inspect_corpus(section.name, root, **section.changed_keys)
-    page = write_inspection(inspection, folder)
+    page = write_inspection(inspection, folder, audio=not no_audio)
     facts = inspection.to_dict()
     print(as_json(facts) if json else f"{inspection_summary(facts)}\n  page: {page}")
     if facts["verdict"]["level"] == "error":

@@ -11,7 +11,7 @@ from ..utils.errors import UserError
 from ..utils.files import atomic_folder, write_json
 from .corpus import Inspection
 from .measure import MEASURES, clip_table, ordered_labels
-from .spectrograms import spectrograms
+from .spectrograms import MOST_SECONDS, sounds_by_label, sounds_of_findings
 from .voice import DESCRIPTORS
 
 CONTENTS = {"index.html", "inspect.json"}
@@ -36,10 +36,13 @@ def check_folder(folder: str | Path) -> None:
         )
 
 
-def write_inspection(inspection: Inspection, folder: str | Path) -> Path:
+def write_inspection(inspection: Inspection, folder: str | Path, *, audio: bool = True) -> Path:
     """Write the page and the JSON file of an inspection, and replace an earlier inspection.
 
     Example: `ser_hf.write_inspection(ser_hf.inspect_corpus("synthetic"), "inspection")`
+
+    Args:
+        audio: whether the page contains recordings; without them it has pictures of clips only.
 
     Returns:
         The path of the page.
@@ -55,7 +58,10 @@ def write_inspection(inspection: Inspection, folder: str | Path) -> Path:
         page = template(__package__, "page.html", quantity=quantity).render(
             **facts,
             charts=charts(clip_table(inspection.clips)),
-            spectrograms=spectrograms(inspection.voice),
+            sounds=sounds_by_label(inspection.voice, audio),
+            sounds_of_findings=sounds_of_findings(inspection.findings, inspection.files, audio),
+            sound_seconds=MOST_SECONDS,
+            with_audio=audio,
             listed=FILES_LISTED,
             speakers_listed=SPEAKERS_LISTED,
         )

@@ -1,19 +1,35 @@
-"""Pictures of log-mel spectrograms, one example for each label, drawn by librosa."""
+"""Clips to look at and listen to: waveform and log-mel spectrogram, drawn by librosa, and audio.
 
+The page of an inspection contains them, so their number and length are bounded.
+"""
+
+import base64
+import dataclasses
+import io
 import statistics
 from collections.abc import Sequence
 
 import numpy as np
+import soundfile
 from matplotlib.figure import Figure
 
+from ..audio.decode import AudioError, decode
 from ..report.page import Picture, picture
 from ..report.plots import svg
+from .finding import Finding
 from .measure import AudioFile
-from .voice import RATE, VoiceSample, speech_of
+from .voice import RATE, VoiceSample
 
-# Limits the size of the page, as a picture has about 70 kB.
-MOST_PICTURES = 12
-_SIZE = (2.9, 1.9)  # inches
+# Limits of the page. A clip has at most 150 kB of picture and 30 kB of audio (noise), so that the
+# page has less than `MOST_PAGE_BYTES`.
+MOST_LABELS = 12
+CLIPS_PER_LABEL = 3
+CLIPS_PER_FINDING = 2
+MOST_CLIPS_OF_FINDINGS = 12
+MOST_SECONDS = 5.0
+MOST_PAGE_BYTES = 10_000_000
+_SIZE = (2.9, 2.3)  # inches
+_WAVEFORM_POINTS = 300
 _MELS = 64
 _WINDOW = 512
 _HOP = 256
@@ -21,41 +37,130 @@ _HIGHEST = 8000  # Hz
 _RANGE = 60.0  # dB below the loudest point
 
 
-def spectrograms(sample: VoiceSample) -> list[Picture]:
-    """Draw one picture for each label of the sample, for at most `MOST_PICTURES` labels.
+@dataclasses.dataclass(frozen=True)
+class Sound:
+    """A clip on the page.
 
-    The alternative text of a picture names the label and the clip.
+    Args:
+        shown: its path below the root.
+        label: its label; None if it is not a clip of the corpus.
+        picture: its waveform and spectrogram.
+        audio: its first `MOST_SECONDS` as a data URI; None without audio.
     """
-    pictures = []
-    for label in sample.labels[:MOST_PICTURES]:
-        file = example([voice.file for voice in sample.of_label(label)])
-        alt = f"Log-mel spectrogram of {file.shown}, a clip of the label {label}."
-        figure = spectrogram_figure(speech_of(file), title=label)
-        pictures.append(picture(alt, svg(figure), _SIZE))
-    return pictures
+
+    shown: str
+    label: str | None
+    picture: Picture
+    audio: str | None
 
 
-def example(files: Sequence[AudioFile]) -> AudioFile:
-    """The clip whose duration is nearest to the median duration."""
-    typical = statistics.median(file.measured.duration for file in files)
-    return min(files, key=lambda file: abs(file.measured.duration - typical))
+def sounds_by_label(sample: VoiceSample, audio: bool = True) -> dict[str, list[Sound]]:
+    """Draw a few clips of each label of the sample, for at most `MOST_LABELS` labels.
+
+    They are the clips whose durations are nearest to the median duration of the label.
+
+    Args:
+        audio: whether the clips have players.
+    """
+    sounds = {}
+    for label in sample.labels[:MOST_LABELS]:
+        files = typical([voice.file for voice in sample.of_label(label)], CLIPS_PER_LABEL)
+        sounds[label] = [sound_of(file, audio) for file in files]
+    return sounds
 
 
-def spectrogram_figure(samples: np.ndarray, title: str) -> Figure:
-    """Draw the log-mel spectrogram of samples, float32 (samples,), at `RATE`.
+def sounds_of_findings(
+    findings: Sequence[Finding], files: Sequence[AudioFile], audio: bool = True
+) -> list[list[Sound]]:
+    """Draw the first clips of each finding that can be decoded; the most serious come first.
+
+    Args:
+        findings: in the order of the page.
+        files: the files of the corpus.
+        audio: whether the clips have players.
+
+    Returns:
+        The clips of each finding, at most `MOST_CLIPS_OF_FINDINGS` in all.
+    """
+    file_of_path = {file.shown: file for file in files if file.measured is not None}
+    sounds: list[list[Sound]] = []
+    left = MOST_CLIPS_OF_FINDINGS
+    for finding in findings:
+        sounds_of_finding: list[Sound] = []
+        # A damaged file leaves its place to the next one, but few files are tried.
+        for path, _ in finding.files[: 2 * CLIPS_PER_FINDING]:
+            if left == 0 or len(sounds_of_finding) == CLIPS_PER_FINDING:
+                break
+            file = file_of_path.get(path)
+            if file is None:
+                continue
+            try:
+                sounds_of_finding.append(sound_of(file, audio))
+                left -= 1
+            except (AudioError, OSError):
+                continue
+        sounds.append(sounds_of_finding)
+    return sounds
+
+
+def typical(files: Sequence[AudioFile], count: int) -> list[AudioFile]:
+    """The clips whose durations are nearest to the median duration."""
+    median = statistics.median(file.measured.duration for file in files)
+    return sorted(files, key=lambda file: abs(file.measured.duration - median))[:count]
+
+
+def sound_of(file: AudioFile, audio: bool = True) -> Sound:
+    """Draw a file, and encode its first seconds.
+
+    The alternative text of the picture names the clip and its label.
+
+    Raises:
+        AudioError: if the file cannot be decoded.
+    """
+    samples = decode(file.path, sampling_rate=RATE).samples[: round(MOST_SECONDS * RATE)]
+    label = None if file.clip is None else file.clip.emotion
+    alt = f"Waveform and log-mel spectrogram of {file.shown}"
+    if label is not None:
+        alt += f", a clip of the label {label}"
+    figure = clip_figure(samples, title=label or "no clip")
+    return Sound(
+        shown=file.shown,
+        label=label,
+        picture=picture(f"{alt}.", svg(figure), _SIZE),
+        audio=audio_address(samples) if audio else None,
+    )
+
+
+def audio_address(samples: np.ndarray) -> str:
+    """Samples, float32 (samples,) at `RATE`, as MP3 in a data URI; all browsers play MP3."""
+    encoded = io.BytesIO()
+    soundfile.write(encoded, np.clip(samples, -1.0, 1.0), RATE, format="MP3")
+    return f"data:audio/mpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}"
+
+
+def clip_figure(samples: np.ndarray, title: str) -> Figure:
+    """Draw the waveform and the log-mel spectrogram of samples, float32 (samples,), at `RATE`.
 
     Loud points are dark. A dark page inverts its pictures, so there loud points are light.
     """
     import librosa
     import librosa.display
 
+    # librosa warns of clips that are shorter than a window.
+    samples = np.pad(samples, (0, max(0, _WINDOW - len(samples))))
     power = librosa.feature.melspectrogram(
         y=samples, sr=RATE, n_fft=_WINDOW, hop_length=_HOP, n_mels=_MELS, fmax=_HIGHEST
     )
     decibels = librosa.power_to_db(power, ref=np.max, top_db=_RANGE)
 
     figure = Figure(figsize=_SIZE, layout="constrained")
-    axes = figure.add_subplot()
+    waveform, spectrogram = figure.subplots(2, 1, sharex=True, height_ratios=[1, 3])
+    librosa.display.waveshow(
+        samples, sr=RATE, max_points=_WAVEFORM_POINTS, axis=None, color="0.35", ax=waveform
+    )
+    waveform.set_title(title, fontsize=9, parse_math=False)
+    waveform.set(ylim=(-1, 1), yticks=[])
+    waveform.tick_params(labelbottom=False)
     librosa.display.specshow(
         decibels,
         sr=RATE,
@@ -65,10 +170,9 @@ def spectrogram_figure(samples: np.ndarray, title: str) -> Figure:
         x_axis="time",
         y_axis="mel",
         cmap="magma_r",
-        ax=axes,
+        ax=spectrogram,
     )
-    axes.set_title(title, fontsize=9, parse_math=False)
-    axes.set_xlabel("time (s)", fontsize=8)
-    axes.set_ylabel("Hz", fontsize=8)
-    axes.tick_params(labelsize=7)
+    spectrogram.set_xlabel("time (s)", fontsize=8)
+    spectrogram.set_ylabel("Hz", fontsize=8)
+    spectrogram.tick_params(labelsize=7)
     return figure

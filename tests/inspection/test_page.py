@@ -13,6 +13,11 @@ from support.testing import write_corpus
 from ser_hf import cli
 from ser_hf.inspection import check_folder, inspect_corpus, write_inspection
 from ser_hf.inspection import page as module
+from ser_hf.inspection.spectrograms import (
+    CLIPS_PER_LABEL,
+    MOST_CLIPS_OF_FINDINGS,
+    MOST_PAGE_BYTES,
+)
 from ser_hf.utils.errors import UserError
 
 HOSTILE = "<script>alert(1)<&$x_1^$.wav"
@@ -33,14 +38,21 @@ def facts(written):
 @pytest.fixture
 def no_charts(monkeypatch):
     monkeypatch.setattr(module, "charts", lambda table: [])
-    monkeypatch.setattr(module, "spectrograms", lambda sample: [])
+    monkeypatch.setattr(module, "sounds_by_label", lambda sample, audio: {})
+    monkeypatch.setattr(
+        module, "sounds_of_findings", lambda findings, files, audio: [[] for _ in findings]
+    )
 
 
 def test_the_page_is_one_file(page, written):
     assert {file.name for file in written.iterdir()} == {"index.html", "inspect.json"}
     assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
     images = page.all("img")
-    assert len(images) == 2 + 6, "two charts, and a spectrogram for each label"
+    players = page.all("audio")
+    assert len(images) == 2 + len(players), "two charts, and a picture for each player"
+    assert all(player["src"].startswith("data:audio/mpeg;base64,") for player in players)
+    assert all(player["aria-label"] for player in players)
+    assert (written / "index.html").stat().st_size < MOST_PAGE_BYTES
     for image in images:
         assert image["src"].startswith("data:image/svg+xml;base64,")
         assert len(image["alt"]) > 10
@@ -69,9 +81,11 @@ def test_the_page_has_the_voices_of_each_label(page, facts):
     assert f"of a sample of {voice['clips']} of the 50 readable clips" in page.text
     assert f"{voice['all']['pitch']:.1f}" in page.text
     pictures = [image["alt"] for image in page.all("img") if "spectrogram" in image["alt"]]
-    assert [alt.rpartition(" ")[2] for alt in pictures] == [
-        f"{label}." for label in voice["by_label"]
-    ]
+    labels = [alt.rpartition(" ")[2].removesuffix(".") for alt in pictures]
+    # The clips of the labels are after those of findings.
+    shown = CLIPS_PER_LABEL * len(voice["by_label"])
+    assert list(dict.fromkeys(labels[-shown:])) == list(voice["by_label"])
+    assert len(labels) - shown in range(1, MOST_CLIPS_OF_FINDINGS + 1)
 
 
 def test_unusual_values_of_a_table(tmp_path):
@@ -147,6 +161,15 @@ def test_the_summary_and_the_default_folder(small, tmp_path, capsys, monkeypatch
     assert "  warning: 1,424 files " in printed
     assert "page: inspect-ravdess/index.html" in printed
     assert (tmp_path / "inspect-ravdess" / "index.html").is_file()
+
+
+def test_no_audio_leaves_recordings_out(small, tmp_path):
+    words = ["inspect", "ravdess", str(small), "--no-audio", "--output", str(tmp_path / "out")]
+    assert cli.main(words) == 0
+    page = Page((tmp_path / "out" / "index.html").read_text(encoding="utf-8"))
+    assert page.all("audio") == []
+    assert any("spectrogram" in image["alt"] for image in page.all("img"))
+    assert "The page contains these recordings" not in page.text
 
 
 def test_errors_name_files_and_return_2(small, tmp_path, capsys):
