@@ -235,7 +235,7 @@ def require_unique_ids(clips: Sequence[Clip]) -> None:
     for clip in clips:
         if clip.id in path_of_id:
             raise UserError(
-                f"{clip.path}: its id {clip.id} is also the id of {path_of_id[clip.id]}, "
-                "with other content; remove one of the two, or give it another id"
+                f"{clip.path}: its id {clip.id} is also the id of {path_of_id[clip.id]}; "
+                "remove one of the two, or give it another id"
             )
         path_of_id[clip.id] = clip.path

@@ -127,7 +127,7 @@ def test_a_folder_of_several_corpora_is_refused_with_the_name_of_the_other(tmp_p
 
 def test_two_versions_of_a_clip_are_refused(tmp_path):
     root = write_files(tmp_path, {"a/1001_DFA_ANG_XX.wav": b"one", "b/1001_DFA_ANG_XX.wav": b"two"})
-    message = r"b/1001_DFA_ANG_XX\.wav: its id .* of .*a/1001_DFA_ANG_XX\.wav, with other content"
+    message = r"b/1001_DFA_ANG_XX\.wav: its id .* of .*a/1001_DFA_ANG_XX\.wav; remove one"
     with pytest.raises(UserError, match=message):
         load_corpus("cremad", root)
 
