@@ -172,15 +172,13 @@ def test_one_training_speaker_cannot_babble(tmp_path):
     same = [row for row in rows["train"] if speakers[row] == speakers[rows["train"][0]]]
     split = dataclasses.replace(context.fold.split, rows={**rows, "train": same})
     fold = dataclasses.replace(context.fold, split=split)
-    with pytest.raises(ser_hf.UserError, match=r"^augment\.babble: .* at least two speakers"):
+    with pytest.raises(ser_hf.UserError, match=r"^augment\.babble: "):
         make_transforms(context.on_fold(fold))
 
 
 def test_a_folder_that_is_missing_shows_before_anything_is_written(tmp_path):
     noise = f"augment.background_noise={{probability: 0.5, folder: {tmp_path / 'nowhere'}}}"
-    with pytest.raises(
-        ser_hf.UserError, match=r"augment\.background_noise\.folder: .*nowhere.*No such file"
-    ):
+    with pytest.raises(ser_hf.UserError, match=r"^augment\.background_noise\.folder: .*nowhere"):
         ser_hf.run_recipe(RECIPE, [f"output_dir={tmp_path / 'run'}", noise])
     assert not (tmp_path / "run").exists()
 
@@ -191,17 +189,17 @@ FITTED = ["model={architecture: mfcc_linear}", "training={solver: sklearn}", "au
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (FITTED, r"augment\.speed: has no effect with scikit-learn"),
+        (FITTED, r"augment\.speed: .*scikit-learn"),
         (
             ["training.per_device_train_batch_size=1"],
             r"augment\.mixup: .*training\.per_device_train_batch_size is 1",
         ),
         (
             ["augment={gain: {decibels: [-3, 3]}}"],
-            r"augment\.gain\.probability: missing; the other keys have no effect",
+            r"augment\.gain\.probability: missing",
         ),
     ],
 )
 def test_contradictions_are_refused(tmp_path, overrides, message):
-    with pytest.raises(ser_hf.UserError, match=message):
+    with pytest.raises(ser_hf.UserError, match=f"^{message}"):
         recipe(tmp_path, *overrides)

@@ -148,10 +148,7 @@ def test_evaluation_comparison_and_verification(run, recipe, tmp_path):
     one = ser_hf.evaluate_model(*given, settings=settings, bootstrap=20)
     assert one.labels == ["valence"]
     assert one.metrics["ccc"] == pytest.approx(one.per_dimension["valence"].ccc)
-    with pytest.raises(
-        UserError,
-        match="corpus.targets: the model predicts arousal, valence, the corpus has the tar",
-    ):
+    with pytest.raises(UserError, match=r"^corpus\.targets: .*arousal, valence"):
         ser_hf.evaluate_model(folder, "synthetic", settings={"speakers": 3, "takes": 1})
     verdict = ser_hf.verify(folder)
     assert verdict.good, verdict
@@ -212,29 +209,20 @@ def test_several_runs_have_means_and_can_be_reproduced(recipe, tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("task=valence", "task: expected one of emotions, dimensions"),
-        ("task=emotions", "corpus.targets: have no effect without task: dimensions"),
-        (
-            "corpus={name: csv, root: x.csv}",
-            "corpus.targets: missing; name the columns of the ratings",
-        ),
-        (
-            "training.early_stopping.metric=uar",
-            "metric: unknown metric 'uar' of dimensions; choose one of ccc",
-        ),
+        ("task=valence", "task: "),
+        ("task=emotions", "corpus.targets: .*task: dimensions"),
+        ("corpus={name: csv, root: x.csv}", "corpus.targets: missing"),
+        ("training.early_stopping.metric=uar", "training.early_stopping.metric: .*ccc"),
         ("training.loss.focal_gamma=1", "training.loss.focal_gamma: not of task dimensions"),
-        ("training.loss.weights={joy: 1}", "training.loss.weights.joy: not in corpus.targets"),
-        (
-            "training.loss.weights={arousal: 0, valence: 0}",
-            "training.loss.weights: every target weighs 0",
-        ),
-        ("training.per_device_train_batch_size=1", "the CCC of one clip is undefined"),
-        ("evaluation.temperature=store", "evaluation.temperature: not of task dimensions"),
-        ("model={architecture: mfcc_svm}", "training.solver: scikit-learn fits classes only"),
+        ("training.loss.weights={joy: 1}", "training.loss.weights.joy: "),
+        ("training.loss.weights={arousal: 0, valence: 0}", "training.loss.weights: "),
+        ("training.per_device_train_batch_size=1", "training.per_device_train_batch_size: .*CCC"),
+        ("evaluation.temperature=store", "evaluation.temperature: "),
+        ("model={architecture: mfcc_svm}", "training.solver: "),
     ],
 )
 def test_a_recipe_that_mixes_the_tasks_is_refused(recipe, override, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=f"^{message}"):
         read_recipe(recipe, [override])
 
 
@@ -244,5 +232,5 @@ def test_keys_of_dimensions_are_refused_for_classes():
         "model": TINY_CRNN,
         "training": {"loss": {"dimensions": "mse"}},
     }
-    with pytest.raises(UserError, match="training.loss.dimensions: not of task emotions"):
+    with pytest.raises(UserError, match=r"^training\.loss\.dimensions: "):
         read_recipe(values)

@@ -44,10 +44,8 @@ def test_unknown_labels_and_training_speakers_are_left_out(corpus):
     )
     assert len(clips.dataset) == 2 * 3 * 2
     assert set(clips.dataset["speaker"]) == {"toy:b", "toy:c"}
-    assert any(
-        note.startswith("6 clips are not evaluated: their speakers")
-        for note in clips.protocol.notes
-    )
+    left_out = [note for note in clips.protocol.notes if note.startswith("6 clips ")]
+    assert len(left_out) == 2  # those of the speaker, and those of the label
     assert clips.protocol.leak is None
     assert clips.protocol.to_dict()["parts"] == {
         "test": {"clips": 12, "speakers": ["toy:b", "toy:c"]}
@@ -62,7 +60,7 @@ def test_training_speakers_are_recognized_in_another_spelling(corpus):
     assert set(clips.dataset["speaker"]) == {"toy:c"}
     options = EvaluationOptions(training_speakers=True)
     clips = select_test_clips(corpus, NAMES, provenance, options)
-    assert clips.protocol.leak.startswith("2 of 3 test speakers are in the model's training")
+    assert clips.protocol.leak.startswith("2 of 3 test speakers ")
 
 
 def test_training_speakers_are_recognized_by_their_recordings(corpus):
@@ -76,9 +74,7 @@ def test_training_speakers_are_recognized_by_their_recordings(corpus):
     assert recognized == {"toy:a", "toy:c"}
     clips = select_test_clips(corpus, NAMES, provenance, EvaluationOptions(), recognized=recognized)
     assert set(clips.dataset["speaker"]) == {"toy:b"}
-    assert "16 clips are not evaluated: the model was trained on recordings of their" in " ".join(
-        clips.protocol.notes
-    )
+    assert any(note.startswith("16 clips are not evaluated: ") for note in clips.protocol.notes)
     assert recognized_speakers(hashed, trained_on("toy:a")) == frozenset()
     assert recognized_speakers(hashed, None) == frozenset()
 
@@ -95,7 +91,7 @@ def test_requested_training_speakers_are_a_leak(corpus):
 
 def test_unknown_speakers_may_be_in_the_training_data(corpus):
     clips = select_test_clips(corpus, NAMES, trained_on("toy:unknown"), EvaluationOptions())
-    assert clips.protocol.leak.startswith("Clips of toy have unknown speakers")
+    assert clips.protocol.leak.startswith("Clips of toy ")
     assert clips.audit.shared["train/test"]["speakers"] is None
     report = typed(
         whole_report(
@@ -127,11 +123,9 @@ def test_each_split_of_a_protocol_has_a_fingerprint(corpus):
 
 
 def test_a_selection_without_clips_is_an_error(corpus):
-    with pytest.raises(
-        UserError, match=r"no clip is left .* 24 clips .* training .*--training-speakers"
-    ):
+    with pytest.raises(UserError, match=r" 24 clips .*--training-speakers"):
         select_test_clips(corpus, NAMES, trained_on("toy:a", "toy:b", "toy:c"), EvaluationOptions())
-    with pytest.raises(UserError, match="no label for angry.*--label-map"):
+    with pytest.raises(UserError, match="angry.*--label-map"):
         select_test_clips(corpus, ["fear", "disgust"], None, EvaluationOptions())
-    with pytest.raises(UserError, match="--fold: leave_one_speaker_out has folds 1 to 3"):
+    with pytest.raises(UserError, match="^--fold: leave_one_speaker_out .* 1 to 3"):
         select_test_clips(corpus, NAMES, None, EvaluationOptions(protocol="leave_one_speaker_out"))

@@ -61,7 +61,7 @@ def test_predictions_of_recordings_are_those_of_the_run(run):
     assert min(*searched[0].lengths, *map(len, read_reference(folder)[0])) > 16000 * 0.3
     windows = ser_hf.predict(folder, clips.select([0]), timeline=True, window=0.5)
     assert (np.diff(windows.table["start"].to_numpy()) > 0).all()
-    with pytest.raises(UserError, match="--window: .* takes functionals of whole clips"):
+    with pytest.raises(UserError, match="^--window: .*functionals"):
         ser_hf.predict(folder, clips, window=0.5)
 
 
@@ -82,11 +82,9 @@ def test_a_missing_opensmile_is_named_with_its_extra(monkeypatch, run):
     from ser_hf.models.preparation import _smile
 
     monkeypatch.setattr("ser_hf.models.preparation._smile", _smile.__wrapped__)
-    with pytest.raises(
-        UserError, match=r'openSMILE is not installed: pip install "ser_hf\[opensmile\]"'
-    ):
+    with pytest.raises(UserError, match=r'pip install "ser_hf\[opensmile\]"'):
         read_recipe(RECIPE)
-    with pytest.raises(UserError, match="openSMILE is not installed: pip install opensmile"):
+    with pytest.raises(UserError, match="pip install opensmile"):
         load_classifier(run[0])
 
 

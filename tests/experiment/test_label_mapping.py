@@ -43,18 +43,14 @@ def test_a_label_map_names_emotions_and_leaves_labels_out():
 @pytest.mark.parametrize(
     ("words", "label_map", "expected"),
     [
-        (
-            ["LABEL_0", "LABEL_1"],
-            {},
-            "of which 0 are known emotions; map them, as in LABEL_0=angry",
-        ),
-        (["angry", "LABEL_1"], {}, "of which 1 are known emotions"),
-        (["angry", "sad"], {"happy": "happy"}, "no label 'happy'; its labels are angry, sad"),
-        (["angry", "sad"], {"sad": "gloomy"}, "sad=gloomy: unknown emotion; choose one of angry"),
+        (["LABEL_0", "LABEL_1"], {}, " 0 are known emotions; map them, as in LABEL_0=angry"),
+        (["angry", "LABEL_1"], {}, " 1 are "),
+        (["angry", "sad"], {"happy": "happy"}, "'happy'.* angry, sad$"),
+        (["angry", "sad"], {"sad": "gloomy"}, "sad=gloomy: .*angry"),
     ],
 )
 def test_labels_without_emotions_are_refused(words, label_map, expected):
-    with pytest.raises(UserError, match=expected):
+    with pytest.raises(UserError, match=f"^--label-map: .*{expected}"):
         label_mapping(words, label_map)
 
 
@@ -69,7 +65,7 @@ def test_dimensions_are_found_by_name_alias_and_label_map():
 
 
 def test_two_outputs_of_one_dimension_are_refused():
-    with pytest.raises(UserError, match="^--label-map: two outputs"):
+    with pytest.raises(UserError, match="^--label-map: "):
         dimension_mapping(["arousal", "Arousal"])
 
 

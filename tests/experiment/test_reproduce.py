@@ -119,14 +119,13 @@ def refusal(capsys, *arguments):
 def test_a_run_is_reproduced_exactly_in_a_new_folder(run, rerun):
     folder, code, printed = rerun
     assert code == 0
-    assert printed[-1] == "reproduced to the last digit"
     saved = read(run / "report" / "report.json")
     now = read(folder / "report" / "report.json")
     assert now["metrics"] == saved["metrics"]
     losses = [epoch["train_loss"] for epoch in saved["history"]]
     assert losses[-1] < losses[0], "a trained model, so that equal figures are evidence"
     comparison = read(folder / "report" / "reproduction.json")
-    assert comparison["verdict"] == "reproduced to the last digit"
+    assert comparison["verdict"] == printed[-1] == "reproduced to the last digit"
     assert comparison["reproduced"]
     sha256 = saved["protocol"]["sha256"]
     assert comparison["protocol"]["sha256"] == {"saved": sha256, "now": sha256, "equal": True}
@@ -145,8 +144,9 @@ def test_the_model_folder_alone_is_enough(run, corpus, tmp_path, monkeypatch, ca
     shutil.copytree(run / "model", tmp_path / "downloaded")
     monkeypatch.chdir(tmp_path)
     assert cli.main(["reproduce", "downloaded", f"corpus.root={corpus}"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "reproduced to the last digit"
     comparison = read(tmp_path / "runs" / "downloaded-reproduced" / "report" / "reproduction.json")
+    assert capsys.readouterr().out.splitlines()[-1] == comparison["verdict"]
+    assert all(row["difference"] == 0 for row in comparison["figures"])
     assert comparison["protocol"]["clips"]["equal"]
     assert comparison["recipe"] == {}, "the place of the corpus is no change of the recipe"
     assert comparison["predictions"] is None
@@ -194,8 +194,8 @@ def test_a_published_model_names_no_path_and_its_corpus_is_an_override(
         assert str(run.parent) not in (published / name).read_text()
         assert str(corpus.parent) not in (published / name).read_text()
     line = refusal(capsys, "someone/tiny")
-    assert "corpus.root: clips.csv" in line
-    assert line.endswith("(as in the saved recipe; override it, as in corpus.root=DIR)")
+    assert line.startswith("error: corpus.root: clips.csv")
+    assert "corpus.root=DIR" in line
     assert not Path("runs").exists()
 
 
@@ -210,8 +210,8 @@ def test_altered_figures_are_not_reproduced(copy, rerun, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "NOT reproduced"
     assert any(line.split()[:2] == ["test", "wa"] and line.endswith(" 0.1000") for line in lines)
-    assert any(line.startswith("  another environment: versions.torch 1.0 -> ") for line in lines)
-    assert "  measured in the saved run only: validation note" in lines
+    assert any("versions.torch 1.0 -> " in line for line in lines)
+    assert any(line.endswith(": validation note") for line in lines)
     comparison = read(rerun[0] / "report" / "reproduction.json")
     assert comparison["verdict"] == "NOT reproduced"
     assert not comparison["reproduced"]
@@ -239,11 +239,9 @@ def test_a_missing_clip_is_reported_before_training(run, corpus, tmp_path, capsy
     output = tmp_path / "again"
     assert cli.main(["reproduce", str(run), f"corpus.root={smaller}", "--output", str(output)]) == 1
     lines = comparison_lines(capsys.readouterr().out)
-    assert lines[1].startswith("  protocol speaker_independent: ANOTHER SPLIT (sha256 ")
-    assert (
-        "the splits have other clips; the likely cause: another release of the corpus" in lines[2]
-    )
-    assert lines[-2:] == ["  nothing was trained or written", "NOT reproduced"]
+    assert "speaker_independent: ANOTHER SPLIT" in lines[1]
+    assert "another release of the corpus" in lines[2]
+    assert lines[-1] == "NOT reproduced"
     assert not output.exists()
 
 
@@ -263,10 +261,8 @@ def test_overrides_that_change_the_split_or_the_classes_are_its_cause(run, tmp_p
     validated = reproduce(run, ["evaluation.part=validation"], output=output)
     assert validated["incomparable"] == ["evaluated on validation, the saved run on test"]
     renamed = reproduce(run, ["corpus.drop=[disgust, fear, sad]"], output=output)
-    assert (
-        renamed["incomparable"][0]
-        == "the classes are angry, happy, neutral, the saved run's angry, neutral, sad"
-    )
+    assert "angry, happy, neutral" in renamed["incomparable"][0]
+    assert "angry, neutral, sad" in renamed["incomparable"][0]
     assert not any(comparison["reproduced"] for comparison in (split, merged, validated, renamed))
     assert not output.exists()
 
@@ -308,12 +304,12 @@ def test_other_samples_and_another_training_are_reported(run, corpus, tmp_path, 
     ]
     assert cli.main(["reproduce", *arguments, "--tolerance", "0"]) == 1
     lines = comparison_lines(capsys.readouterr().out)
-    assert lines[1].endswith("OTHER SAMPLES, LABELS OR SPEAKERS under the same ids")
-    assert "  another recipe: training.num_train_epochs 6.0 -> 1.0" in lines
+    assert "OTHER SAMPLES" in lines[1]
+    assert any("training.num_train_epochs 6.0 -> 1.0" in line for line in lines)
     comparison = read(output / "report" / "reproduction.json")
     assert comparison["protocol"]["clips"]["equal"] is False
     assert comparison["trained"]
-    assert "contains a run already" in refusal(capsys, *arguments)
+    assert refusal(capsys, *arguments).startswith(f"error: output_dir: {output} ")
     assert reproduce(run, arguments[1:3], output=output, overwrite=True, tolerance=1)["reproduced"]
 
 
@@ -356,21 +352,18 @@ def test_an_unknown_saved_key_names_the_version_that_saved_it(copy, capsys):
         versions = {"environment": {"versions": {"ser_hf": saved_by}}}
         alter(copy / "report" / "report.json", lambda report, own=versions: report.update(own))
         line = refusal(capsys, copy)
-        assert "training.sorcery: unknown key" in line
-        assert f"({copy} was saved by ser_hf {version}" in line
+        assert "training.sorcery: " in line
+        assert f"{copy} was saved by ser_hf {version}" in line
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (
-            ["training.lerning_rate=1"],
-            "error: training.lerning_rate: unknown key; the nearest known key is training.",
-        ),
+        (["training.lerning_rate=1"], "error: training.lerning_rate: "),
         (["protocol.test=[s77]", "--output", "{run}-2"], "error: protocol.test: no speaker s77"),
-        (["--tolerance", "-1"], "error: --tolerance: expected zero or more, got -1.0"),
+        (["--tolerance", "-1"], "error: --tolerance: "),
         (["--output", "{run}", "--overwrite"], "overlap; choose another folder"),
-        (["--output", "{run}/model", "--overwrite"], "overlap; choose another folder"),
+        (["--output", "{run}/model", "--overwrite"], "overlap"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_the_run_as_it_is(arguments, expected, run, capsys):
@@ -384,16 +377,16 @@ def test_a_mistake_is_one_line_and_leaves_the_run_as_it_is(arguments, expected, 
 def test_a_folder_without_a_finished_run_is_refused(copy, tmp_path, capsys):
     assert "recipe.yaml: has no recipe.yaml" in refusal(capsys, copy / "recipe.yaml")
     assert "not a report of ser_hf" not in refusal(capsys, tmp_path)
-    assert f"{tmp_path}: has no recipe.yaml with a report; name a finished run" in refusal(
-        capsys, tmp_path
+    assert refusal(capsys, tmp_path).startswith(
+        f"error: {tmp_path}: has no recipe.yaml with a report; name a finished run"
     )
     report = copy / "report" / "report.json"
     alter(report, lambda report: report["metrics"].pop("uar"))
-    assert "report.json: not a report of ser_hf: metrics: expected uar" in refusal(capsys, copy)
+    assert f"{report}: not a report of ser_hf: metrics: " in refusal(capsys, copy)
     report.write_text('{"metrics": ')
-    assert "report.json: cannot be read as JSON: " in refusal(capsys, copy)
+    assert f"{report}: cannot be read" in refusal(capsys, copy)
     report.unlink()
-    assert f"{copy}: has no recipe.yaml with a report" in refusal(capsys, copy)
+    assert refusal(capsys, copy).startswith(f"error: {copy}: ")
 
 
 def test_an_unknown_id_offline_and_a_missing_path_are_refused(capsys):
