@@ -59,7 +59,7 @@ class Unrendered:
 
     @staticmethod
     def instead(blank, draw):
-        return lambda *data: draw(*data) if Unrendered.looked_at else blank()
+        return lambda *data, **look: draw(*data, **look) if Unrendered.looked_at else blank()
 
 
 class CompiledOnce:

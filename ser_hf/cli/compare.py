@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from typer import Argument, Exit, Option
 
-from .options import Json, Overrides, Overwrite, Private, Resume, as_json, require_one_of
+from ..utils.errors import UserError
+from .options import Json, Overrides, Overwrite, Pictures, Private, Resume, as_json, require_one_of
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ def compare(
         Literal["markdown", "latex", "csv"] | None,
         Option(help="Print a table for a paper, with intervals."),
     ] = None,
+    pictures: Pictures = None,
     json: Json = False,
 ) -> None:
     """Compare runs, with tests of their differences.
@@ -44,11 +46,13 @@ def compare(
     Example: ser-hf compare runs/ravdess_crnn runs/ravdess_se_resnet --output comparison
     """
     require_one_of(json=json, format=format)
+    if pictures is not None and output is None:
+        raise UserError("--pictures: needs --output, the folder of the pictures")
     from ..experiment.compare import compare_runs
     from ..experiment.comparison_page import paper_table, tables
     from ..report.terminal import comparison_summary
 
-    comparison = compare_runs(runs, metric=metric, output=output)
+    comparison = compare_runs(runs, metric=metric, output=output, pictures=pictures)
     if format is not None:
         print(paper_table(comparison, format))
         for warning in comparison.warnings:

@@ -17,6 +17,7 @@ from .options import (
     Json,
     Model,
     Overwrite,
+    Pictures,
     Revision,
     Root,
     TrustRemoteCode,
@@ -73,6 +74,7 @@ def evaluate(
         Literal["pca", "tsne", "umap", "none"],
         Option(help="Map of the embeddings, by emotion and by speaker."),
     ] = "pca",
+    pictures: Pictures = None,
     window: Window = None,
     batch_size: BatchSize = 16,
     bootstrap: Annotated[int, Option(metavar="N", help="Resamples of the intervals.")] = 2000,
@@ -117,6 +119,7 @@ def evaluate(
         noise_folder=noise_folder,
         impulse_folder=impulse_folder,
         map=None if map == "none" else map,
+        pictures=pictures,
         training_speakers=training_speakers,
     )
     if protocol is not None or recipe is not None:

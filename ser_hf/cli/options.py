@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Option
 
@@ -70,6 +70,10 @@ Resume = Annotated[
 ]
 Overwrite = Annotated[
     bool, Option("--overwrite", help="Replace the run or evaluation in the output folder.")
+]
+Pictures = Annotated[
+    Literal["pdf"] | None,
+    Option(help="Also write each picture as PDF, as wide as a column of a paper."),
 ]
 Json = Annotated[bool, Option("--json", help="Print one JSON object instead of text.")]
 Private = Annotated[bool, Option("--private", help="New repositories are private.")]

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -16,7 +16,14 @@ from ..utils.errors import UserError
 from .saved_runs import find_saved_run, read_finished_report, read_predictions
 
 # The files of a comparison in its folder.
-FILES = ("comparison.json", "comparison.csv", "comparison.png", "comparison.svg", "index.html")
+FILES = (
+    "comparison.json",
+    "comparison.csv",
+    "comparison.png",
+    "comparison.svg",
+    "comparison.pdf",
+    "index.html",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +149,7 @@ def compare_runs(
     *,
     metric: str | None = None,
     output: str | Path | None = None,
+    pictures: Literal["pdf"] | None = None,
     resamples: int = 10_000,
     confidence: float = 0.95,
     seed: int = 0,
@@ -158,6 +166,7 @@ def compare_runs(
             or "macro_f1"; for dimensions "ccc" (the default), "pearson" or "rmse".
         output: a folder for the page, the bar chart and the tables; an earlier comparison in the
             folder is replaced.
+        pictures: ``pdf`` also writes the bar chart as PDF, as wide as a column of a paper.
         resamples, confidence, seed: settings of the paired bootstrap.
 
     Raises:
@@ -190,7 +199,7 @@ def compare_runs(
     if output is not None:
         from .comparison_page import write_comparison
 
-        write_comparison(comparison, Path(output))
+        write_comparison(comparison, Path(output), pictures)
     return comparison
 
 

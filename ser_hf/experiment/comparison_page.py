@@ -4,6 +4,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 from markupsafe import Markup
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 
 from ..evaluation.metrics import NAMES
 from ..report.page import picture, template
+from ..report.paper import COLUMN, save_pdf
 from ..report.plots import COLORS, save_figure, svg
 from ..utils.environment import __version__
 from ..utils.files import atomic_folder, write_json
@@ -23,13 +25,22 @@ _WIDTH = 8.5  # inches, of the bar chart
 _NARROW_WIDTH = 3.7  # inches, on a telephone
 
 
-def write_comparison(comparison: Comparison, folder: Path) -> None:
-    """Write comparison.json, comparison.csv, the bar chart and the page to a folder."""
+def write_comparison(
+    comparison: Comparison, folder: Path, pictures: Literal["pdf"] | None = None
+) -> None:
+    """Write comparison.json, comparison.csv, the bar chart and the page to a folder.
+
+    Args:
+        pictures: ``pdf`` also writes the bar chart as PDF, as wide as a column of a paper.
+    """
     with atomic_folder(folder, "--output") as partial:
         figure = bar_chart(comparison.runs, comparison.metric, _WIDTH)
         narrow = bar_chart(comparison.runs, comparison.metric, _NARROW_WIDTH)
         for name in ("comparison.png", "comparison.svg"):
             save_figure(figure, partial / name)
+        if pictures == "pdf":
+            column = bar_chart(comparison.runs, comparison.metric, COLUMN)
+            save_pdf(column, partial / "comparison.pdf")
         (partial / "comparison.csv").write_text(_csv(comparison), encoding="utf-8")
         write_json(partial / "comparison.json", comparison.to_dict())
         alt = _alternative_text(comparison)

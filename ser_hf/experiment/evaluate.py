@@ -211,7 +211,7 @@ def evaluate_on_corpus(
             pq.write_table(to_table("test", predictions), partial / PREDICTIONS)
             if predicted.clip_map is not None and predicted.clip_map.table is not None:
                 pq.write_table(predicted.clip_map.table, partial / MAP)
-            write_report(partial, report, corpus=citation)
+            write_report(partial, report, pictures=settings.pictures, corpus=citation)
     return report
 
 

@@ -5,7 +5,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from datasets import Dataset
 from pydantic import Field, model_validator
@@ -44,6 +44,7 @@ class EvaluationOptions(Options):
     noise_folder: PathName | None = None
     impulse_folder: PathName | None = None
     map: MapMethod | None = "pca"
+    pictures: Literal["pdf"] | None = None
     cache_dir: str | None = None
     protocol: str | None = None
     protocol_options: dict[str, Any] | None = None

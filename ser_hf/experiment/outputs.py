@@ -210,6 +210,7 @@ def save_report(
         write_report(
             partial,
             report,
+            pictures=run.recipe.evaluation.pictures,
             recipe=dump_yaml(public(run.recipe.to_dict())),
             corpus=corpus_facts(corpus.name, corpus.options),
             links=report_links(report, run.folder),

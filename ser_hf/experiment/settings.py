@@ -189,6 +189,13 @@ class EvaluationSettings(Settings):
             "standardized per speaker, marked as transductive"
         ),
     ] = False
+    pictures: Annotated[
+        Literal["pdf"] | None,
+        Field(
+            description="pdf: also write each picture of the report as PDF, as wide as a column of "
+            "a paper (8.5 cm); null: only PNG and SVG"
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _check_folders(self) -> Self:

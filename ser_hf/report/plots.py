@@ -26,6 +26,7 @@ from ..evaluation.sections import (
     Temperature,
 )
 from .fonts import make_readable
+from .paper import COLUMN
 from .views import figure as figure_of
 
 # Colors of lines and bars: the `EMOTION_COLORS` that are visible on light and on dark pages.
@@ -37,6 +38,8 @@ COLORS = tuple(
 # lowest and the highest scores.
 MOST_SLICES = 30
 _MOST_COLUMNS = 5
+# The largest number of classes whose counts have space in the cells of a column's matrix.
+_MOST_CLASSES_IN_COLUMN = 9
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -67,7 +70,10 @@ def svg(figure: Figure) -> bytes:
 
 
 def confusion_figure(
-    confusions: Mapping[str, Sequence[Sequence[int]]], names: Sequence[str]
+    confusions: Mapping[str, Sequence[Sequence[int]]],
+    names: Sequence[str],
+    *,
+    paper: bool = False,
 ) -> Figure:
     """Draw confusion matrices, each in a panel with its title, two panels in a row.
 
@@ -77,11 +83,14 @@ def confusion_figure(
     Args:
         confusions: {title: counts}, true classes in rows, predicted classes in columns.
         names: names of the classes.
+        paper: whether the figure is as wide as a column of a paper: the panels are below each
+            other, and colors have no scale, because the cells have their numbers.
     """
-    columns = min(2, len(confusions))
+    columns = 1 if paper else min(2, len(confusions))
     rows = -(-len(confusions) // columns)
     size = 1.6 + 0.75 * len(names)
-    figure = Figure(figsize=(columns * size + 0.6, rows * size), layout="constrained")
+    sizes = (COLUMN, rows * COLUMN) if paper else (columns * size + 0.6, rows * size)
+    figure = Figure(figsize=sizes, layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (title, counts) in zip(panels, confusions.items(), strict=False):
         counts = np.asarray(counts)
@@ -91,10 +100,13 @@ def confusion_figure(
         for (i, j), share in np.ndenumerate(shares):
             if clips[i]:
                 color = "white" if share > 0.55 else "black"
+                text = f"{share:.0%}\n{counts[i, j]}"
+                if paper and len(names) > _MOST_CLASSES_IN_COLUMN:
+                    text = f"{100 * share:.0f}"
                 axes.text(
                     j,
                     i,
-                    f"{share:.0%}\n{counts[i, j]}",
+                    text,
                     ha="center",
                     va="center",
                     color=color,
@@ -107,22 +119,30 @@ def confusion_figure(
         axes.set_title(title, parse_math=False)
     for axes in panels[len(confusions) :]:
         axes.set_axis_off()
-    figure.colorbar(
-        image, ax=panels.tolist(), shrink=0.8 / columns, label="share of the true class"
-    )
+    if not paper:
+        figure.colorbar(
+            image, ax=panels.tolist(), shrink=0.8 / columns, label="share of the true class"
+        )
     return figure
 
 
 def curves_figure(
-    history: Sequence[Mapping[str, Any]], metrics: Sequence[str] = ("uar", "macro_f1")
+    history: Sequence[Mapping[str, Any]],
+    metrics: Sequence[str] = ("uar", "macro_f1"),
+    *,
+    paper: bool = False,
 ) -> Figure:
     """Draw the train and validation loss, and two metrics; a line marks the selected checkpoint.
 
     Training scores are measured during training. For scikit-learn the x axis has the candidates of
     the grid in place of epochs.
     """
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    losses, scores = figure.subplots(1, 2)
+    if paper:
+        figure = Figure(figsize=(COLUMN, 3.8), layout="constrained")
+        losses, scores = figure.subplots(2, 1)
+    else:
+        figure = Figure(figsize=(10, 4), layout="constrained")
+        losses, scores = figure.subplots(1, 2)
     of_grid = any("candidate" in entry for entry in history)
     axis = "candidate" if of_grid else "epoch"
     _draw_losses(losses, history, "cross-validation" if of_grid else "validation")
@@ -196,18 +216,25 @@ def dimensions_figure(
     ranges: Mapping[str, Sequence[float]],
     scores: Mapping[str, DimensionScores],
     title: str,
+    *,
+    paper: bool = False,
 ) -> Figure:
     """Draw the predictions of each dimension over its ratings, and the errors below them.
 
-    Each dimension has a column. Correct predictions are on the diagonal.
+    Each dimension has a column; in a column of a paper it has a row, with the errors on the right.
+    Correct predictions are on the diagonal.
 
     Args:
         rated: targets and predicted values of each dimension, (clips,) each, from 0 to 1.
         ranges: [lowest, highest] rating of each dimension.
     """
-    figure = Figure(figsize=(0.6 + 3.4 * len(rated), 5.6), layout="constrained")
-    panels = figure.subplots(2, len(rated), squeeze=False, height_ratios=[3, 2], sharex="col")
-    for (upper, lower), (name, (targets, values)) in zip(panels.T, rated.items(), strict=True):
+    if paper:
+        figure = Figure(figsize=(COLUMN, 0.4 + 1.5 * len(rated)), layout="constrained")
+        panels = figure.subplots(len(rated), 2, squeeze=False)
+    else:
+        figure = Figure(figsize=(0.6 + 3.4 * len(rated), 5.6), layout="constrained")
+        panels = figure.subplots(2, len(rated), squeeze=False, height_ratios=[3, 2], sharex="col").T
+    for (upper, lower), (name, (targets, values)) in zip(panels, rated.items(), strict=True):
         low, high = ranges[name]
         ratings = low + targets * (high - low)
         predicted = low + values * (high - low)
@@ -218,6 +245,8 @@ def dimensions_figure(
         upper.set_title(f"{name}: CCC {figure_of(scores[name].ccc)}", parse_math=False)
         upper.set(ylabel="predicted")
         lower.set(xlabel="rating", ylabel="predicted less rating")
+        if paper:
+            upper.set(xlabel="rating")
         for axes in (upper, lower):
             axes.grid(alpha=0.3)
             axes.set_axisbelow(True)
@@ -231,9 +260,12 @@ def _draw_ratings(axes: Axes, ratings: np.ndarray, values: np.ndarray) -> None:
     axes.scatter(ratings, values, s=area, alpha=0.5, linewidths=0, color=COLORS[0])
 
 
-def distribution_figure(counts: Mapping[str, Sequence[int]], names: Sequence[str]) -> Figure:
+def distribution_figure(
+    counts: Mapping[str, Sequence[int]], names: Sequence[str], *, paper: bool = False
+) -> Figure:
     """Draw the number of clips per class in each split, as bars side by side."""
-    figure = Figure(figsize=(2 + len(names) * max(1, len(counts) / 4), 4), layout="constrained")
+    sizes = (COLUMN, 2.4) if paper else (2 + len(names) * max(1, len(counts) / 4), 4)
+    figure = Figure(figsize=sizes, layout="constrained")
     axes = figure.add_subplot()
     width = 0.8 / len(counts)
     for i, (part, values) in enumerate(counts.items()):
@@ -241,7 +273,12 @@ def distribution_figure(counts: Mapping[str, Sequence[int]], names: Sequence[str
         bars = axes.bar(
             places, values, width, label=f"{part} ({sum(values)})", color=COLORS[i % len(COLORS)]
         )
-        axes.bar_label(bars, fontsize=7)
+        if paper:  # where numbers are wider than bars
+            axes.bar_label(bars, fontsize=7, rotation=90, padding=1)
+        else:
+            axes.bar_label(bars, fontsize=7)
+    if paper:
+        axes.margins(y=0.2)
     axes.set_xticks(range(len(names)), names, parse_math=False)
     axes.set(ylabel="clips", title="Clips per class")
     figure.legend(
@@ -250,9 +287,12 @@ def distribution_figure(counts: Mapping[str, Sequence[int]], names: Sequence[str
     return figure
 
 
-def per_class_figure(per_class: Mapping[str, ClassScores], title: str) -> Figure:
+def per_class_figure(
+    per_class: Mapping[str, ClassScores], title: str, *, paper: bool = False
+) -> Figure:
     """Draw precision, recall and F1 of each class side by side, with the intervals of recall."""
-    figure = Figure(figsize=(2 + 1.05 * len(per_class), 4), layout="constrained")
+    sizes = (COLUMN, 2.6) if paper else (2 + 1.05 * len(per_class), 4)
+    figure = Figure(figsize=sizes, layout="constrained")
     axes = figure.add_subplot()
     places = np.arange(len(per_class))
     width = 0.26
@@ -264,7 +304,8 @@ def per_class_figure(per_class: Mapping[str, ClassScores], title: str) -> Figure
     for place, row in zip(places, per_class.values(), strict=True):
         if row.recall_interval:
             axes.plot([place, place], row.recall_interval, "_-", color="black", linewidth=1.2)
-    labels = [f"{label}\n({row.support})" for label, row in per_class.items()]
+    separator = " " if paper else "\n"
+    labels = [f"{label}{separator}({row.support})" for label, row in per_class.items()]
     axes.set_xticks(places, labels, parse_math=False)
     axes.set(ylim=(0, 1), ylabel="score")
     axes.set_title(title, parse_math=False)
@@ -276,7 +317,9 @@ def per_class_figure(per_class: Mapping[str, ClassScores], title: str) -> Figure
     return figure
 
 
-def slices_figure(slices: Mapping[str, Mapping[str, Slice]], metric: str, score: float) -> Figure:
+def slices_figure(
+    slices: Mapping[str, Mapping[str, Slice]], metric: str, score: float, *, paper: bool = False
+) -> Figure:
     """Draw a metric of each group as a dot with its interval; each column has a panel.
 
     A dashed line shows the score of all clips (`score`).
@@ -290,7 +333,12 @@ def slices_figure(slices: Mapping[str, Mapping[str, Slice]], metric: str, score:
 
     # Heights in inches: a row for each group, and space for the title.
     heights = [0.45 + 0.3 * len(values) for values in shown.values()]
-    figure = Figure(figsize=(7.5, sum(heights) + 0.4 * len(heights) + 0.5), layout="constrained")
+    width = 7.5
+    height = sum(heights) + 0.4 * len(heights) + 0.5
+    if paper:
+        width = COLUMN
+        height *= 0.55
+    figure = Figure(figsize=(width, height), layout="constrained")
     panels = figure.subplots(
         len(shown), 1, sharex=True, squeeze=False, height_ratios=heights
     ).ravel()
@@ -387,7 +435,9 @@ def reliability_figure(calibration: Calibration, temperature: Temperature | None
     return figure
 
 
-def robustness_figure(robustness: Robustness, metric: str = "uar") -> Figure:
+def robustness_figure(
+    robustness: Robustness, metric: str = "uar", *, paper: bool = False
+) -> Figure:
     """Draw the main metric over the severity of each kind of condition.
 
     Lines show the score of the clean clips and the chance level. Intervals are drawn if the report
@@ -396,9 +446,12 @@ def robustness_figure(robustness: Robustness, metric: str = "uar") -> Figure:
     kinds: dict[str, list[ConditionScores]] = {}
     for condition in robustness.conditions:
         kinds.setdefault(condition.kind, []).append(condition)
-    rows = -(-len(kinds) // _MOST_COLUMNS)
+    rows = -(-len(kinds) // (2 if paper else _MOST_COLUMNS))
     columns = -(-len(kinds) // rows)
-    figure = Figure(figsize=(max(6.5, 0.6 + 2.6 * columns), 1 + 2.5 * rows), layout="constrained")
+    sizes = (max(6.5, 0.6 + 2.6 * columns), 1 + 2.5 * rows)
+    if paper:
+        sizes = (COLUMN, 0.6 + 1.6 * rows)
+    figure = Figure(figsize=sizes, layout="constrained")
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axes, (kind, conditions) in zip(panels.ravel(), kinds.items(), strict=False):
         _draw_kind(axes, kind, conditions, robustness, metric)

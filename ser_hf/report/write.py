@@ -5,7 +5,7 @@ import os
 import urllib.parse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +17,7 @@ from ..evaluation.sections import HardClip
 from ..utils.files import write_json
 from .map_plots import dimension_map_figure, emotion_map_figure, speaker_map_figure
 from .page import Picture, picture, render
+from .paper import column_legends, save_pdf
 from .plots import (
     confusion_figure,
     curves_figure,
@@ -67,28 +68,51 @@ class ReportFigure:
 
 
 def write_report(
-    folder: Path, report: Report, *, predictions: Path | None = None, **page: Any
+    folder: Path,
+    report: Report,
+    *,
+    predictions: Path | None = None,
+    pictures: Literal["pdf"] | None = None,
+    **page: Any,
 ) -> None:
     """Write report.json with its schema, pictures (PNG and SVG), and the page (index.html).
 
     Args:
+        pictures: ``pdf`` also writes each picture as PDF, as wide as a column of a paper.
         predictions: file with the table of predictions (default: predictions.parquet in `folder`).
         page: further arguments of `ser_hf.report.page.render`: recipe, corpus and links.
     """
     write_json(folder / SCHEMA, report_schema())
     values = {"$schema": SCHEMA, **report.to_dict(), "definitions": definitions(report.measured)}
     write_json(folder / "report.json", values)
-    pictures: dict[str, list[Picture]] = {}
+    shown: dict[str, list[Picture]] = {}
     for figure in figures(report, predictions or folder / PREDICTIONS, folder / MAP):
-        pictures.setdefault(figure.section, []).append(_write_picture(figure, folder))
+        shown.setdefault(figure.section, []).append(_write_picture(figure, folder))
+    if pictures == "pdf":
+        write_pdfs(folder, report, predictions=predictions)
     html = render(
         report,
-        pictures=pictures,
+        pictures=shown,
         players=players(report.hardest, folder),
         files={name: text for name, text in _FILES.items() if (folder / name).is_file()},
         **page,
     )
     (folder / "index.html").write_text(html, encoding="utf-8")
+
+
+def write_pdfs(folder: Path, report: Report, *, predictions: Path | None = None) -> None:
+    """Write each picture of a report as PDF, as wide as a column of a paper.
+
+    Example for a finished run: `write_pdfs(folder, read_report(folder / "report.json"))`, where
+    `folder` is its folder `report`.
+
+    Args:
+        predictions: file with the table of predictions (default: predictions.parquet in `folder`).
+    """
+    predictions = predictions or folder / PREDICTIONS
+    with column_legends():
+        for figure in figures(report, predictions, folder / MAP, paper=True):
+            save_pdf(figure.drawing, folder / f"{figure.name}.pdf")
 
 
 def _write_picture(figure: ReportFigure, folder: Path) -> Picture:
@@ -106,60 +130,69 @@ def _write_picture(figure: ReportFigure, folder: Path) -> Picture:
 
 
 def figures(
-    report: Report, predictions: Path | None = None, embeddings: Path | None = None
+    report: Report,
+    predictions: Path | None = None,
+    embeddings: Path | None = None,
+    *,
+    paper: bool = False,
 ) -> Iterator[ReportFigure]:
     """Draw every picture of a report.
 
     Args:
+        paper: whether the pictures are for a column of a paper, in place of the page.
         predictions: file with the table of predictions, which the picture of dimensions needs.
         embeddings: file with the table of the map of embeddings, which its pictures need.
     """
     metric_title = NAMES[report.main]
     score = report.metrics[report.main]
     title = f"{report.name}: {metric_title} {score:.3f} on {evaluated_speakers(report)}"
-    yield from _figures_of_classes(report, title)
+    yield from _figures_of_classes(report, title, paper=paper)
     if report.per_dimension and predictions is not None and predictions.is_file():
-        yield _figure_of_dimensions(report, predictions, title)
+        yield _figure_of_dimensions(report, predictions, title, paper=paper)
     if report.slices:
-        drawing = slices_figure(report.slices, report.main, score)
+        drawing = slices_figure(report.slices, report.main, score, paper=paper)
         yield ReportFigure("slices", "slices", f"{metric_title} by group", drawing)
     if report.corpora:
-        yield _figure_of_corpora(report)
+        yield _figure_of_corpora(report, paper=paper)
     if report.history:
         shown = (report.main, report.measured.beside[0])
-        drawing = curves_figure(report.history, shown)
+        drawing = curves_figure(report.history, shown, paper=paper)
         yield ReportFigure("training", "training_curves", "Training curves", drawing)
     if report.calibration:
         drawing = reliability_figure(report.calibration, report.temperature)
         yield ReportFigure("calibration", "reliability", "Reliability diagram", drawing)
     if report.robustness:
-        drawing = robustness_figure(report.robustness, report.main)
+        drawing = robustness_figure(report.robustness, report.main, paper=paper)
         yield ReportFigure("robustness", "robustness", f"{metric_title} by severity", drawing)
     if report.embeddings and embeddings is not None and embeddings.is_file():
         yield from _figures_of_embeddings(report, embeddings)
 
 
-def _figures_of_classes(report: Report, title: str) -> Iterator[ReportFigure]:
+def _figures_of_classes(report: Report, title: str, *, paper: bool) -> Iterator[ReportFigure]:
     if report.class_distribution:
         counts = {part: list(clips.values()) for part, clips in report.class_distribution.items()}
-        drawing = distribution_figure(counts, report.labels)
+        drawing = distribution_figure(counts, report.labels, paper=paper)
         yield ReportFigure("classes", "class_distribution", "Clips per class", drawing)
     if report.confusion:
-        drawing = confusion_figure({title: report.confusion}, report.labels)
+        drawing = confusion_figure({title: report.confusion}, report.labels, paper=paper)
         yield ReportFigure("confusion", "confusion_matrix", "Confusion matrix", drawing)
     if report.per_class:
-        drawing = per_class_figure(report.per_class, title)
+        drawing = per_class_figure(report.per_class, title, paper=paper)
         yield ReportFigure("per_class", "per_class", "Per-class results", drawing)
 
 
-def _figure_of_dimensions(report: Report, predictions: Path, title: str) -> ReportFigure:
+def _figure_of_dimensions(
+    report: Report, predictions: Path, title: str, *, paper: bool
+) -> ReportFigure:
     table = pq.read_table(predictions)
     table = table.filter(pa.compute.equal(table["part"], report.evaluated_split))
     targets_and_values = {
         name: (table[f"true_{name}"].to_numpy(), table[f"p_{name}"].to_numpy())
         for name in report.labels
     }
-    drawing = dimensions_figure(targets_and_values, report.ranges, report.per_dimension, title)
+    drawing = dimensions_figure(
+        targets_and_values, report.ranges, report.per_dimension, title, paper=paper
+    )
     text = "Predictions and errors by rating, for each dimension"
     return ReportFigure("dimensions", "dimensions", text, drawing)
 
@@ -185,12 +218,12 @@ def _figures_of_embeddings(report: Report, embeddings: Path) -> Iterator[ReportF
         yield ReportFigure("embeddings", "embeddings_by_speaker", text, drawing)
 
 
-def _figure_of_corpora(report: Report) -> ReportFigure:
+def _figure_of_corpora(report: Report, *, paper: bool) -> ReportFigure:
     confusions = {}
     for name, scores in report.corpora.items():
         number = sum(map(sum, scores.confusion))
         confusions[f"{name} ({number} predictions)"] = scores.confusion
-    drawing = confusion_figure(confusions, report.labels)
+    drawing = confusion_figure(confusions, report.labels, paper=paper)
     return ReportFigure(
         "corpora", "confusion_by_corpus", "Confusion matrix of each corpus", drawing
     )

@@ -40,6 +40,17 @@ def test_tables_for_papers_mark_the_best_where_the_difference_is_shown(two, tmp_
     assert "**" not in paper_table(equal, "markdown")
 
 
+def test_the_chart_is_a_pdf_for_a_paper_on_request(two, tmp_path, capsys):
+    arguments = ["compare", *map(str, two), "--pictures", "pdf"]
+    assert cli.main(arguments) == 2
+    assert "--pictures: needs --output" in capsys.readouterr().err
+    for _ in range(2):  # a comparison with the picture may be replaced
+        assert cli.main([*arguments, "--output", str(tmp_path / "out")]) == 0
+    content = (tmp_path / "out" / "comparison.pdf").read_bytes()
+    assert b"/FontFile2" in content
+    assert b"/MediaBox [ 0 0 240." in content  # 8.5 cm in points
+
+
 def test_the_files_say_the_same(two, tmp_path):
     out = tmp_path / "out"
     third = finished_run(tmp_path / "$x^ <b>&", 5, 0.6)
