@@ -331,25 +331,12 @@ def _read_mono(
     # that announces too many samples needs no memory for them.
     length = frames if stream is None else frames * rate // file.samplerate + 2
     result = np.empty(length, dtype=np.float32)
-    frames_per_block = max(_BLOCK // file.channels, 1)
     content_hash = hash_before.copy()
     levels = None if channel is not None or file.channels == 1 else _Levels(file.channels)
     count = 0
     written = 0
     finite = True
-    while count < frames:
-        try:
-            block = file.read(
-                min(frames_per_block, frames - count), dtype="float32", always_2d=True
-            )
-        except RuntimeError as error:
-            seconds = count / file.samplerate
-            raise AudioError(
-                f"{name}: truncated or damaged, it can be decoded up to {seconds:.2f} s only "
-                f"({_reason(error)}); copy it again"
-            ) from None
-        if len(block) == 0:
-            break
+    for block in _blocks(name, file, frames):
         count += len(block)
         if levels is None:
             mono = np.ascontiguousarray(block[:, channel or 0])
@@ -375,6 +362,33 @@ def _read_mono(
         finite=finite,
         loudest=None if levels is None else levels.loudest_if_cancelled(),
     )
+
+
+def _blocks(name: str, file: soundfile.SoundFile, frames: int) -> Iterator[np.ndarray]:
+    """Yield the next `frames` frames of a file in blocks, float32 (samples, channels).
+
+    The blocks end earlier if the file does.
+
+    Raises:
+        AudioError: if the file is damaged; the message says how many seconds can be decoded.
+    """
+    frames_per_block = max(_BLOCK // file.channels, 1)
+    count = 0
+    while count < frames:
+        try:
+            block = file.read(
+                min(frames_per_block, frames - count), dtype="float32", always_2d=True
+            )
+        except RuntimeError as error:
+            seconds = count / file.samplerate
+            raise AudioError(
+                f"{name}: truncated or damaged, it can be decoded up to {seconds:.2f} s only "
+                f"({_reason(error)}); copy it again"
+            ) from None
+        if len(block) == 0:
+            return
+        yield block
+        count += len(block)
 
 
 class _Levels:
