@@ -148,6 +148,8 @@ def _usage_message(error: typer.TyperException) -> str:
     context = getattr(error, "ctx", None)
     command = "ser-hf" if context is None else context.command_path
     message = " ".join(error.format_message().split())
+    # The words of pydantic, which checks the choices of an option.
+    message = message.replace(": Value error, ", ": ")
     return f"{message} (see {command} --help)"
 
 

@@ -50,7 +50,10 @@ for arguments in {commands!r}:
         ("train a.yaml --resume --overwrite", "--resume: contradicts --overwrite"),
         ("train a.yaml --json --dry-run", "--json: contradicts --dry-run"),
         ("train quickstrat", "the nearest is quickstart"),
-        ("predict model a.wav --format xml", "'xml' is not one of 'table', 'jsonl', 'csv'"),
+        (
+            "predict model a.wav --format xml",
+            "error: Invalid value for '--format': 'xml' is not one of 'table', 'jsonl', 'csv'.",
+        ),
         ("predict model a.wav --window long", "'--window'"),
     ],
 )
