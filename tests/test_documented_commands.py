@@ -6,7 +6,9 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from support.layouts import write_layout
 from support.pages import PAGES, ROOT, blocks, name_of, named_recipes
 from support.recipes import TINY_CRNN
@@ -17,6 +19,7 @@ from transformers import AutoConfig, AutoModelForAudioClassification
 
 import ser_hf
 from ser_hf import cli
+from ser_hf.audio import transforms
 from ser_hf.experiment.reading import read_recipe
 
 # Verbs that need the network, an account, a browser or hours. Tests of their own run them.
@@ -81,11 +84,23 @@ def base(tmp_path_factory):
     for clip, label, speaker, _ in rows:
         (folder / "folder" / label).mkdir(parents=True, exist_ok=True)
         shutil.copy(clip, folder / "folder" / label / f"{'ab'[int(speaker) % 2]}_{speaker}.wav")
+    write_noise_and_room(folder / "data/ESC-50/audio", folder / "data/EchoThief")
     write_foreign(write_checkpoint(folder / "tiny", **CHECKPOINTS["wavlm"]), folder)
     shutil.copytree(ROOT / "recipes", folder / "recipes")
     for name, text in named_recipes().items():
         (folder / name).write_text(text)
     return folder
+
+
+def write_noise_and_room(noise_folder, room_folder):
+    """A recording of noise, and the impulse response of a room that falls by 60 dB in 0.3 s."""
+    generator = np.random.default_rng(0)
+    for path in (noise_folder, room_folder):
+        path.mkdir(parents=True)
+    noise = generator.normal(size=16000).astype(np.float32) / 10
+    soundfile.write(noise_folder / "noise.wav", noise, 16000)
+    response = transforms.generated_response(0.3, 0.0, 16000, generator) / 2
+    soundfile.write(room_folder / "room.wav", response, 16000)
 
 
 def write_foreign(tiny, folder):

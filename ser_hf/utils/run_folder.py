@@ -127,8 +127,10 @@ class RunFolder:
                 del requested[key]
                 saved.pop(key, None)
 
-        only_saved = [key for key in saved if key not in requested]
-        for key in sorted(requested) + sorted(only_saved):
+        # A key that only one of them has may come from another version. It is named last, because
+        # the user has not written it.
+        in_both = saved.keys() & requested.keys()
+        for key in sorted(in_both) + sorted(requested.keys() ^ saved.keys()):
             section = key.partition(".")[0]
             if key in _WITHOUT_EFFECT or section in _WITHOUT_EFFECT:
                 continue

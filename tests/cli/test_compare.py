@@ -35,7 +35,7 @@ def test_options_reach_the_comparison(stub, capsys):
     compare = stub("ser_hf.experiment.compare.compare_runs", Mock(**{"to_dict.return_value": {}}))
     words = ["compare", "a", "b", "--metric", "wa", "--output", "folder", "--json"]
     assert cli.main(words) == 0
-    compare.assert_called_once_with(["a", "b"], metric="wa", output="folder")
+    compare.assert_called_once_with(["a", "b"], metric="wa", output="folder", pictures=None)
     assert json.loads(capsys.readouterr().out) == {}
 
 

@@ -31,7 +31,7 @@ def inspections(monkeypatch):
 
 def test_the_result_of_a_download_is_printed(downloads, capsys):
     assert cli.main(["download", "ravdess", "folder", "--json"]) == 0
-    downloads.assert_called_once_with("ravdess", "folder")
+    downloads.assert_called_once_with("ravdess", "folder", None)
     printed = json.loads(capsys.readouterr().out)
     assert printed["name"] == "ravdess"
     assert printed["missing"] == []

@@ -118,7 +118,8 @@ def test_a_column_without_audio_is_named(tmp_path, column):
 @pytest.fixture
 def with_bad_row(tmp_path):
     """A dataset whose second row is a recording in a format that libsndfile does not read."""
-    m4a = b"\x00\x00\x00\x20ftypM4A " + bytes(range(256)) * 8
+    header = b"\x00\x00\x00\x20ftypM4A " + bytes(20)
+    m4a = header + b"\x00\x00\x08\x08mdat" + bytes(range(256)) * 8
     contents = [encoded(tone(0)), m4a, encoded(tone(2)), encoded(tone(3))]
     cells = [
         {"bytes": content, "path": f"clip_{number}.wav"} for number, content in enumerate(contents)

@@ -288,7 +288,7 @@ def test_a_whole_run_publishes_one_network(architecture, training, tmp_path):
     parts = report.protocol.parts
     assert report.training.refit["clips"] == parts["train"].clips + parts["validation"].clips
     suffixes = {path.suffix for path in (tmp_path / "run" / "model").iterdir()}
-    assert suffixes == {".json", ".md", ".py", ".safetensors", ".yaml"}  # no pickle
+    assert suffixes == {".json", ".md", ".py", ".safetensors", ".txt", ".yaml"}  # no pickle
     classifier = pipeline("audio-classification", model=str(tmp_path / "run" / "model"))
     scores = classifier(
         np.random.default_rng(0).standard_normal(16000).astype(np.float32), top_k=None

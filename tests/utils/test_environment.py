@@ -100,7 +100,8 @@ def test_versions_are_those_of_python_ser_hf_and_the_packages():
     assert versions["numpy"] == np.__version__
 
 
-def test_a_quieter_terminal_shows_each_kind_of_warning_once(capsys, tmp_path):
+def test_a_quieter_terminal_shows_each_kind_of_warning_once(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(PACKAGE, "handlers", [])
     logger = logging.getLogger("ser_hf.some")
     handler = TerminalHandler()
     PACKAGE.addHandler(handler)
