@@ -129,8 +129,10 @@ class RunFolder:
 
         # A key that only one of them has may come from another version. It is named last, because
         # the user has not written it.
-        in_both = saved.keys() & requested.keys()
-        for key in sorted(in_both) + sorted(requested.keys() ^ saved.keys()):
+        in_both = sorted(saved.keys() & requested.keys())
+        only_requested = sorted(requested.keys() - saved.keys())
+        only_saved = sorted(saved.keys() - requested.keys())
+        for key in in_both + only_requested + only_saved:
             section = key.partition(".")[0]
             if key in _WITHOUT_EFFECT or section in _WITHOUT_EFFECT:
                 continue

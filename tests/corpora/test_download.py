@@ -644,6 +644,7 @@ def download_and_load(folder, entries, url, number):
     print(len(load_corpus("ravdess", folder / "data")))
 
 
+@pytest.mark.slow
 def test_processes_that_download_into_one_folder_at_once_do_so_once(ravdess, server, tmp_path):
     arguments = download_and_load, tmp_path, ravdess.entries, f"{server.url}/a.zip"
     for process in [started(*arguments, number) for number in range(3)]:

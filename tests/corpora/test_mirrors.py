@@ -149,6 +149,7 @@ def test_renamed_files_of_a_release_are_recognized(corpus, real_corpora, tmp_pat
     assert load_corpus(corpus, tmp_path)["id"] == load_corpus(corpus, source)["id"]
 
 
+@pytest.mark.slow
 def test_a_doubled_and_renamed_corpus_is_inspected(tmp_path, monkeypatch, capsys, caplog):
     paths = write_corpus("cremad", tmp_path / "official", speakers=2, takes=2)
     contents = {f"AudioWAV/{path.name}": path.read_bytes() for path in paths}

@@ -82,6 +82,7 @@ def insert(path: Path, first_line: str, entry: str) -> None:
     path.write_text(text.replace(first_line, entry), encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_new_group_and_a_new_metric_are_one_entry_each(tmp_path):
     """A copy of the package with both entries shows them in report, page and predictions."""
     package = tmp_path / "ser_hf"

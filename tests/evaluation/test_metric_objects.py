@@ -75,6 +75,7 @@ def test_metrics_of_the_same_outputs_share_their_counts():
     assert outputs.unweighted is outputs.unweighted
 
 
+@pytest.mark.slow
 def test_nothing_is_written_to_disk(tmp_path):
     code = (
         "import numpy as np, ser_hf\n"

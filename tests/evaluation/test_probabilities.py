@@ -40,6 +40,7 @@ def test_the_upper_bound_of_a_bin_is_in_it():
     assert bins.tolist() == [2, BINS - 1]
 
 
+@pytest.mark.slow
 def test_predicting_loads_no_scikit_learn():
     code = "import sys, ser_hf.inference.predict; sys.exit('sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -57,6 +57,7 @@ def test_the_speakers_of_train_and_validation_decide(tmp_path, gains, protocol, 
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sections", [{}, TRAINED], ids=["sklearn", "trainer"])
 def test_the_chosen_level_is_published_and_resumed(tmp_path, sections):
     values = recipe(tmp_path, APART, **sections)

@@ -41,6 +41,7 @@ assert "torch" not in sys.modules
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "override", "message"),
     [

@@ -53,6 +53,7 @@ def test_prediction_imports_neither_training_nor_corpora():
     assert those_in((*TRAINING, *BESIDES_PREDICTION), loaded_by(names)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["export", "hub"])
 def test_export_and_publication_import_no_training(package):
     names = modules_of(package)

@@ -163,6 +163,7 @@ def test_the_summary_and_the_default_folder(small, tmp_path, capsys, monkeypatch
     assert (tmp_path / "inspect-ravdess" / "index.html").is_file()
 
 
+@pytest.mark.slow
 def test_no_audio_leaves_recordings_out(small, tmp_path):
     words = ["inspect", "ravdess", str(small), "--no-audio", "--output", str(tmp_path / "out")]
     assert cli.main(words) == 0

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import ser_hf
 
 PROGRAM = """
@@ -33,6 +35,7 @@ def of(packages, modules):
     ]
 
 
+@pytest.mark.slow
 def test_loading_imports_neither_training_nor_corpora():
     # Downloading published weights uses the connection of the corpora. No model is loaded by it.
     stems = {path.stem for path in (PACKAGE / "loading").glob("[!_]*")} - {"download"}

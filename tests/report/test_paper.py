@@ -96,6 +96,7 @@ def test_numbers_in_cells_stay_in_their_cells():
             assert text.get_window_extent().width < cell
 
 
+@pytest.mark.slow
 def test_a_pdf_has_its_fonts_and_is_the_same_each_time(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

@@ -234,6 +234,7 @@ def sweep_beside(folder, url, space, name):
     sweep(RECIPE, {**SPACE, **space}, [], options, run=Runs(before=beside))
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_points_of_a_grid_by_a_storage(swept, url, tmp_path):
     space = grid(1e-3, 2e-3, 3e-3, 4e-3)
     begun = tmp_path / "begun"

@@ -35,6 +35,7 @@ print(threads())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="names of threads are read from /proc")
 def test_no_thread_of_the_process_group_outlives_it(tmp_path):
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "store")]
