@@ -100,7 +100,7 @@ def test_the_example_package_trains_and_its_model_loads_without_ser_hf(
         (
             "networks",
             "ser_hf.models:CRNNForAudioClassification",
-            "CRNNConfig needs a model_type of its own",
+            "CRNNConfig needs a model_type that no other class has",
         ),
     ],
 )

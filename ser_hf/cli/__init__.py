@@ -116,7 +116,7 @@ def _open_closed_streams() -> None:
 def _without_input() -> Iterator[None]:
     """Replace standard input by an empty stream: no verb reads it.
 
-    Libraries would ask questions there, such as whether to run the code of a stranger's model, and
+    Libraries would ask questions there, such as whether to run the code of an unknown model, and
     take the answer from `yes |` or from a script's input.
     """
     given = sys.stdin

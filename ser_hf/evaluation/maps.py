@@ -268,7 +268,7 @@ def silhouette(distances: np.ndarray, groups: Sequence[str | int | None]) -> flo
 def mean_map(maps: Sequence[EmbeddingMap], clips: int) -> EmbeddingMap:
     """The report's `embeddings` over folds or seeds: the means of their silhouettes.
 
-    Each fold and seed has embeddings of its own, so there is no map of all of them.
+    Each fold and seed has other embeddings, so there is no map of all of them.
 
     Args:
         clips: number of the evaluated clips.

@@ -174,7 +174,7 @@ def compare_runs(
             named twice, or a source without a report.
     """
     if output is not None:
-        _check_output(Path(output))
+        check_output(Path(output), FILES, "a comparison")
     runs = _read_runs([str(source) for source in sources])
     task = _common_task(runs)
     metric = metric or task.main
@@ -203,14 +203,21 @@ def compare_runs(
     return comparison
 
 
-def _check_output(folder: Path) -> None:
-    """Refuse a folder with files that do not belong to a comparison."""
+def check_output(folder: Path, files: Sequence[str], content: str) -> None:
+    """Refuse a folder with other files than `files`, because it will be replaced.
+
+    Args:
+        content: what the folder may contain, for the message.
+
+    Raises:
+        UserError: naming the first other file.
+    """
     other_files = []
     if folder.is_dir():
-        other_files = sorted({child.name for child in folder.iterdir()} - {*FILES})
+        other_files = sorted({child.name for child in folder.iterdir()} - {*files})
     if folder.is_file() or other_files:
         first = folder / other_files[0] if other_files else folder
-        raise UserError(f"--output: {first} is not of a comparison; choose another folder")
+        raise UserError(f"--output: {first} is not of {content}; choose another folder")
 
 
 def _read_runs(sources: Sequence[str]) -> list[SavedRun]:

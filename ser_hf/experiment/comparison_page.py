@@ -138,21 +138,21 @@ def _table_of_runs(comparison: Comparison) -> pd.DataFrame:
             "protocol": f"{row.protocol.name} {row.protocol.sha256[:8]}{leaky}",
             "split": row.part,
             NAMES[metric]: f"{row.metrics[metric]:.3f}",
-            "interval": _span(row.intervals.get(metric)),
+            "interval": span_text(row.intervals.get(metric)),
         }
         for name, value in row.metrics.items():
             if name != metric:
-                line[NAMES[name]] = _number(value, ".3f")
-        line["sd"] = _number(row.deviations.get(metric), ".3f")
+                line[NAMES[name]] = number_text(value, ".3f")
+        line["sd"] = number_text(row.deviations.get(metric), ".3f")
         if any_noise:
-            line["in noise"] = _number(row.noise, ".3f")
+            line["in noise"] = number_text(row.noise, ".3f")
         minutes = row.seconds and row.seconds / 60
         line |= {
             "folds": row.folds or "-",
             "seeds": row.seeds or 1,
-            "parameters": _number(row.parameters),
-            "trainable": _number(row.trainable),
-            "training": f"{_number(minutes, '.1f')} min",
+            "parameters": number_text(row.parameters),
+            "trainable": number_text(row.trainable),
+            "training": f"{number_text(minutes, '.1f')} min",
         }
         lines.append(line)
     return pd.DataFrame(lines)
@@ -167,7 +167,7 @@ def _table_of_pairs(comparison: Comparison) -> pd.DataFrame:
             "on the same clips": f"{pair.a} over {pair.b}",
             "verdict": pair.verdict,
             "difference": f"{compared.difference:+.3f}",
-            "interval": _span(compared.interval, "+.3f"),
+            "interval": span_text(compared.interval, "+.3f"),
             "p (Holm)": f"{pair.p_holm:.2g}",
         }
         lines.append(line)
@@ -231,23 +231,25 @@ def _best(comparison: Comparison) -> tuple[bool, str]:
 
 
 def _csv(comparison: Comparison) -> str:
-    """The runs as CSV; each interval has a column for its lower and one for its upper end.
-
-    Text that a spreadsheet would evaluate as a formula starts with an apostrophe.
-    """
+    """The runs as CSV; each interval has a column for its lower and one for its upper end."""
     table = pd.json_normalize(comparison.to_dict()["runs"])
     for name in [name for name in table if name.startswith("intervals.")]:
         table[f"{name}.low"] = table[name].str[0]
         table[f"{name}.high"] = table[name].str[1]
         del table[name]
+    return spreadsheet(table)
+
+
+def spreadsheet(table: pd.DataFrame) -> str:
+    """A table as CSV. Text that a spreadsheet would evaluate begins with an apostrophe."""
     return table.replace(r"^([=+\-@\t\r])", r"'\1", regex=True).to_csv(index=False)
 
 
-def _span(interval: Sequence[float] | None, form: str = ".3f") -> str:
+def span_text(interval: Sequence[float] | None, form: str = ".3f") -> str:
     """An interval as text, such as ``0.512 to 0.634``; a hyphen if it is unknown."""
     return " to ".join(format(end, form) for end in interval) if interval else "-"
 
 
-def _number(number: float | None, form: str = ",") -> str:
+def number_text(number: float | None, form: str = ",") -> str:
     """A number as text; a hyphen if it is unknown."""
     return "-" if number is None else format(number, form)

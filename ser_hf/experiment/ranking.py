@@ -4,9 +4,7 @@ A run is ranked only if the speakers that it was evaluated on are new to it. Oth
 without a rank.
 """
 
-import csv
 import dataclasses
-import io
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,11 +22,13 @@ from .compare import (
     ComparedPair,
     ComparedRun,
     SavedRun,
+    check_output,
     compared_run,
     paired_tests,
     read_run,
     runs_on_same_clips,
 )
+from .comparison_page import number_text, span_text, spreadsheet
 
 # The files of a ranking in its folder; README.md makes the folder a static Space.
 FILES = ("index.html", "ranking.json", "ranking.csv", "README.md")
@@ -127,7 +127,7 @@ def rank_runs(
             a folder `output` with other files.
     """
     if output is not None:
-        _check_output(Path(output))
+        check_output(Path(output), FILES, "a ranking")
     runs = _read_runs([str(source) for source in sources])
     settings = BootstrapSettings(resamples, confidence, seed)
 
@@ -147,19 +147,6 @@ def rank_runs(
     if output is not None:
         write_ranking(ranking, Path(output))
     return ranking
-
-
-def _check_output(folder: Path) -> None:
-    """Refuse a folder with files that do not belong to a ranking."""
-    if folder.is_file():
-        raise UserError(f"--output: {folder} is a file; name a folder")
-    if not folder.is_dir():
-        return
-    other_files = sorted({child.name for child in folder.iterdir()} - {*FILES})
-    if other_files:
-        raise UserError(
-            f"--output: {folder / other_files[0]} is not of a ranking; choose another folder"
-        )
 
 
 def _read_runs(sources: Sequence[str]) -> list[SavedRun]:
@@ -269,7 +256,7 @@ def _behind_first(pairs: Sequence[ComparedPair], first: str, name: str) -> str |
 def write_ranking(ranking: Ranking, folder: Path) -> None:
     """Write the page, ranking.json, ranking.csv and the card of a static Space to a folder."""
     with atomic_folder(folder, "--output") as partial:
-        page = template(__package__, "ranking.html", interval=_interval, number=_number).render(
+        page = template(__package__, "ranking.html", interval=span_text, number=number_text).render(
             ranking=ranking, names=NAMES, version=__version__
         )
         (partial / "index.html").write_text(page, encoding="utf-8")
@@ -288,7 +275,7 @@ def tables(ranking: Ranking) -> dict[str, pd.DataFrame]:
                 "rank": row.rank or "-",
                 "run": row.run.name,
                 NAMES[group.metric]: f"{row.run.metrics[group.metric]:.3f}",
-                "interval": _interval(row.run.intervals.get(group.metric)),
+                "interval": span_text(row.run.intervals.get(group.metric)),
                 "behind the first": row.behind_first or row.reason or "-",
             }
             lines.append(line)
@@ -298,41 +285,36 @@ def tables(ranking: Ranking) -> dict[str, pd.DataFrame]:
     return table_of_heading
 
 
-def _interval(ends: Sequence[float] | None) -> str:
-    """An interval as text, such as ``0.512 to 0.634``; a hyphen if it is unknown."""
-    return "-" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}"
-
-
-def _number(value: float | None, form: str = ",") -> str:
-    """A number as text; a hyphen if it is unknown."""
-    return "-" if value is None else format(value, form)
-
-
 def _csv(ranking: Ranking) -> str:
-    """One line a run. Text that a spreadsheet would evaluate as a formula starts with ``'``."""
-    columns = ("protocol", "split_sha256", "part", "rank", "run", "not_ranked_because")
-    metrics = tuple(ranking.definitions)
-    sizes = ("clips", "speakers", "folds", "seeds", "parameters", "trainable", "training_seconds")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*columns, *metrics, "interval_low", "interval_high", *sizes])
+    """The ranking as CSV, one line a run."""
+    lines = []
     for group in ranking.groups:
         for row in group.runs:
             run = row.run
             low, high = run.intervals.get(group.metric) or (None, None)
-            cells = [group.protocol, group.sha256, group.part, row.rank, run.name, row.reason]
-            cells += [run.metrics.get(name) for name in metrics]
-            cells += [low, high, run.clips, run.speakers, run.folds, run.seeds]
-            cells += [run.parameters, run.trainable, run.seconds]
-            writer.writerow([_not_a_formula(cell) for cell in cells])
-    return text.getvalue()
-
-
-def _not_a_formula(cell: Any) -> Any:
-    """A cell that a spreadsheet does not evaluate."""
-    if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{cell}"
-    return cell
+            line = {
+                "protocol": group.protocol,
+                "split_sha256": group.sha256,
+                "part": group.part,
+                "rank": row.rank,
+                "run": run.name,
+                "not_ranked_because": row.reason,
+            }
+            line |= {name: run.metrics.get(name) for name in ranking.definitions}
+            line |= {
+                "interval_low": low,
+                "interval_high": high,
+                "clips": run.clips,
+                "speakers": run.speakers,
+                "folds": run.folds,
+                "seeds": run.seeds,
+                "parameters": run.parameters,
+                "trainable": run.trainable,
+                "training_seconds": run.seconds,
+            }
+            lines.append(line)
+    # Whole numbers stay whole where some runs have none.
+    return spreadsheet(pd.DataFrame(lines).convert_dtypes())
 
 
 def _card(ranking: Ranking) -> str:

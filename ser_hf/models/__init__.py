@@ -83,7 +83,7 @@ def _register_plugin(name: str, model: type[PreTrainedModel]) -> None:
     config_class = model.config_class
     taken_types = {network.config_class.model_type for network in _MODELS.values()}
     if not config_class.model_type or config_class.model_type in taken_types:
-        raise ValueError(f"{config_class.__name__} needs a model_type of its own")
+        raise ValueError(f"{config_class.__name__} needs a model_type that no other class has")
     file = Path(inspect.getfile(model))
     # A model is published with both files in the same folder, so their names must differ.
     if Path(__file__).with_name(file.name).exists():
