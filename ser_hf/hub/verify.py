@@ -18,7 +18,7 @@ from ..corpora.synthesis import utterance
 from ..inference.load import check_configurations, find_model
 from ..inference.reference import read_reference
 from ..loading.data_only import data_only, references
-from ..loading.files import weight_files
+from ..loading.files import WeightFiles, find_weights
 from ..utils.errors import UserError
 from ..utils.files import read_json
 from ..utils.run_folder import RunFolder
@@ -88,12 +88,14 @@ class _Location:
     Args:
         where: the name of the model in messages: a folder or a Hub id.
         folder: the folder with the model's files.
+        weights: the files with its weights.
         commit: the commit of a model on the Hub.
         run: the folder of the model's run, if the run has reference clips.
     """
 
     where: str
     folder: str
+    weights: WeightFiles
     commit: str | None = None
     run: RunFolder | None = None
 
@@ -105,7 +107,12 @@ def _locate(where: str, revision: str | None, token: str | None) -> _Location:
         model = Path(folder).resolve()
         run = RunFolder(model.parent)
         with_reference = run.model.name == model.name and run.reference.is_file()
-        return _Location(folder, folder, run=run if with_reference else None)
+        return _Location(
+            folder,
+            folder,
+            find_weights(folder, folder),
+            run=run if with_reference else None,
+        )
 
     from huggingface_hub import snapshot_download
 
@@ -117,12 +124,14 @@ def _locate(where: str, revision: str | None, token: str | None) -> _Location:
             ignore_patterns="*/*",
             token=token,
         )
-    return _Location(where, str(folder), commit=Path(folder).name)
+    commit = Path(folder).name
+    weights = find_weights(where, where, commit, token)
+    return _Location(where, str(folder), weights, commit=commit)
 
 
 def _inspect_as_it_is(location: _Location, clips: Clips | None, token: str | None) -> Inspected:
     """Inspect the model as it was published, and run the code in its files."""
-    weight_files(location.folder, location.where)  # refuses pickles
+    location.weights.require_own_revision(location.where)
     configurations = [read_json(path) for path in Path(location.folder).glob("*config.json")]
     code_names = references(configurations)
     model = os.path.abspath(location.where) if location.commit is None else location.where
@@ -139,7 +148,9 @@ def _inspect_as_it_is(location: _Location, clips: Clips | None, token: str | Non
 
 def _inspect_copy(location: _Location, clips: Clips | None, token: str | None) -> Inspected:
     """Inspect a copy of the model that holds only data and the code of this package."""
-    with data_only(location.folder, where=location.where, code=True) as copy:
+    with data_only(
+        location.folder, where=location.where, weights=location.weights, code=True
+    ) as copy:
         request = _Request(copy.folder, None, copy.names_code)
         return Inspected(
             where=location.where,

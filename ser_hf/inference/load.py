@@ -23,7 +23,7 @@ from transformers.utils.hub import extract_commit_hash
 from ..audio.decode import SHORTEST
 from ..evaluation.tasks import DIMENSIONS
 from ..loading.data_only import data_only
-from ..loading.files import CONFIGURATIONS, find_file, first_line, weight_files, weights_hash
+from ..loading.files import CONFIGURATIONS, find_file, find_weights, first_line, weights_hash
 from ..loading.heads import load_dimensional_model
 from ..models.preparation import Preparation, PreparedFeatureExtractor
 from ..utils.environment import quiet_libraries
@@ -183,7 +183,7 @@ def _load(
         model, extractor = dimensional
         return _LoadedModel(model, extractor)
     if trust_remote_code:
-        weight_files(location, source, revision)  # refuses pickles
+        find_weights(location, source, revision).require_own_revision(source)
         options = {"trust_remote_code": True, "revision": revision}
         config = AutoConfig.from_pretrained(location, **options)
         return _from_pretrained(location, config, options)

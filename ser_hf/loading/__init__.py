@@ -1,6 +1,7 @@
 """Loads models: their plan, their checkpoints, published weights, and batches of clips.
 
 - `files`: finds the files of a model, which is a folder or a repository of the Hub.
+- `converted`: finds the safetensors that the Hub has made of a model's pickle.
 - `data_only`: copies of third-party models that contain no code.
 - `encoders`: the table of speech encoders.
 - `checkpoint`: reads the configuration and the feature extractor of an encoder's checkpoint.

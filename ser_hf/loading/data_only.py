@@ -23,7 +23,14 @@ from ..models import (
     PreparedFeatureExtractor,
 )
 from ..utils.errors import UserError
-from .files import CONFIGURATIONS, find_file, first_line, read_table, weight_files
+from .files import (
+    CONFIGURATIONS,
+    WeightFiles,
+    find_file,
+    find_weights,
+    first_line,
+    read_table,
+)
 
 _TRUST = "--trust-remote-code, where a command has it, runs it; use it only if you trust its author"
 _MOST_LAYERS = 1000
@@ -87,7 +94,7 @@ def data_only(
     *,
     where: str | None = None,
     revision: str | None = None,
-    weights: bool = True,
+    weights: bool | WeightFiles = True,
     code: bool = False,
 ) -> Iterator[DataOnlyCopy]:
     """Make a temporary copy of a model (folder or Hub id) that contains no code to run.
@@ -97,7 +104,7 @@ def data_only(
 
     Args:
         where: the subject of error messages; the source by default.
-        weights: whether to include the safetensors files.
+        weights: whether to include the safetensors files, or the files to include.
         code: whether to include Python files, for a process without ser_hf. They must equal those
             of ser_hf byte for byte. This process does not need them: it has the installed classes.
 
@@ -112,7 +119,10 @@ def data_only(
         folder = Path(temporary)
         names_code = _copy_configurations(source, folder, where, revision, code)
         if weights:
-            for name, path in weight_files(source, where, revision).items():
+            files = weights if isinstance(weights, WeightFiles) else None
+            if files is None:
+                files = find_weights(source, where, revision)
+            for name, path in files.paths.items():
                 (folder / name).symlink_to(path)
         if names_code and code:
             _copy_code(source, folder, where, revision)

@@ -1,5 +1,6 @@
 """Finds and reads the files of a model, which is a folder or a repository on the Hub."""
 
+import dataclasses
 import hashlib
 import os
 import re
@@ -11,19 +12,27 @@ from transformers.utils import cached_file
 
 from ..utils.errors import UserError
 from ..utils.files import read_json
+from .converted import converted_revision
 
 # The files in which transformers describes a model.
 CONFIGURATIONS = ("config.json", "preprocessor_config.json", "processor_config.json")
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_config.json"
+# A page that opens a pull request with safetensors in a repository that has only a pickle.
+CONVERTER_PAGE = "https://huggingface.co/spaces/safetensors/convert"
 
 _MOST_BYTES = 2**22  # the largest size of a JSON file of settings
 _SHARD = re.compile(r"[\w-][\w.-]*\.safetensors")
 
 
 def find_file(
-    source: str, name: str, revision: str | None = None, *, required: bool = True
+    source: str,
+    name: str,
+    revision: str | None = None,
+    *,
+    required: bool = True,
+    token: str | None = None,
 ) -> str | None:
     """The path of a file of a model (folder or Hub id), or None if the model does not have it.
 
@@ -33,42 +42,102 @@ def find_file(
         source,
         name,
         revision=revision,
+        token=token,
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_connection_errors=required,
     )
 
 
-def weight_files(source: str, where: str, revision: str | None = None) -> dict[str, str]:
-    """The safetensors files (and their index) that transformers loads: {name: path}.
+@dataclasses.dataclass(frozen=True)
+class WeightFiles:
+    """The safetensors files (and their index) of a model.
+
+    Args:
+        paths: {name: path}.
+        converted: the pull request of the Hub's converter that has the files, such as
+            ``refs/pr/1``; None if they are at the requested revision itself.
+    """
+
+    paths: dict[str, str]
+    converted: str | None = None
+
+    def require_own_revision(self, where: str) -> None:
+        """Refuse weights of a pull request, for callers that load code and weights together."""
+        if self.converted is not None:
+            raise UserError(
+                f"{where}: its safetensors are in a pull request; to run its code, name that "
+                f"revision: --revision {self.converted}"
+            )
+
+    @property
+    def tensor_files(self) -> list[str]:
+        """The paths of the files that contain tensors."""
+        return [path for name, path in self.paths.items() if name.endswith(".safetensors")]
+
+
+def find_weights(
+    source: str, where: str, revision: str | None = None, token: str | None = None
+) -> WeightFiles:
+    """Find the weights of a model. Every command decides here where weights come from.
+
+    They are the safetensors in the folder or at the revision, or those that the Hub's converter
+    has made of a pickle at this revision (`loading.converted`).
 
     Raises:
         UserError: about `where`, if there are no such files, or if the model also contains an
             adapter.
     """
-    if find_file(source, ADAPTER, revision):
+    if find_file(source, ADAPTER, revision, token=token):
         raise UserError(
             f"{where}: {ADAPTER}: an adapter beside a model loads another model; "
             "merge it into the weights, and move it into adapter/"
         )
-    weights = find_file(source, WEIGHTS, revision)
+    paths = _safetensors(source, where, revision, token)
+    if paths:
+        return WeightFiles(paths)
+
+    converted = converted_revision(source, revision, token)
+    paths = _safetensors(source, where, converted, token) if converted else None
+    if paths:
+        return WeightFiles(paths, converted)
+    raise UserError(
+        f"{where}: no {WEIGHTS}; a pickle, such as pytorch_model.bin, is not opened, because it "
+        f"may run code: {_conversion_advice(source)}"
+    )
+
+
+def _safetensors(
+    source: str, where: str, revision: str | None, token: str | None
+) -> dict[str, str] | None:
+    """The safetensors files at a revision, {name: path}; None if there are none."""
+    weights = find_file(source, WEIGHTS, revision, token=token)
     if weights:
         return {WEIGHTS: os.path.realpath(weights)}
 
-    index = find_file(source, INDEX, revision)
+    index = find_file(source, INDEX, revision, token=token)
     if index is None:
-        raise UserError(
-            f"{where}: no {WEIGHTS}; a pickle, such as pytorch_model.bin, is not opened, because "
-            "it may run code: save the weights as safetensors (docs/publishing.md)"
-        )
+        return None
     paths = {INDEX: os.path.realpath(index)}
     for name in _shard_names(index):
-        path = find_file(source, name, revision) if _SHARD.fullmatch(name) else None
+        path = None
+        if _SHARD.fullmatch(name):
+            path = find_file(source, name, revision, token=token)
         if not path:
             raise UserError(
                 f"{where}: {INDEX} names {name!r:.100}, which is no safetensors file beside it"
             )
         paths[name] = os.path.realpath(path)
     return paths
+
+
+def _conversion_advice(source: str) -> str:
+    """How the user gets safetensors in place of a pickle."""
+    if os.path.isdir(source):
+        return "save the weights as safetensors (docs/publishing.md)"
+    return (
+        "name a revision that has safetensors (--revision refs/pr/N, in a recipe model.revision), "
+        f"or let {CONVERTER_PAGE} make them"
+    )
 
 
 def _shard_names(index: str) -> list[str]:

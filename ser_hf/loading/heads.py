@@ -38,7 +38,7 @@ from ..utils.errors import UserError
 from ..utils.files import read_json
 from .data_only import data_only
 from .encoders import ENCODERS, takes_waveforms
-from .files import find_file, weight_files
+from .files import find_file, find_weights
 
 # Tensor names of weight normalization in transformers before version 4.49, and their new names.
 _RENAMED = {
@@ -167,8 +167,7 @@ def load_dimensional_model(
     settings = _regression_settings(model_path, revision)
     if settings is None:
         return None
-    weights = weight_files(model_path, source, revision)
-    files = [path for name, path in weights.items() if name.endswith(".safetensors")]
+    files = find_weights(model_path, source, revision).tensor_files
     form = _form_of(files)
     if form is None:
         return None

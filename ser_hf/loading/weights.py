@@ -17,13 +17,11 @@ import contextlib
 import copy
 import dataclasses
 import logging
-import os
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
 import torch
-from huggingface_hub import HfApi, is_offline_mode
 from safetensors import SafetensorError
 from torch import nn
 from transformers import (
@@ -33,14 +31,13 @@ from transformers import (
     PreTrainedModel,
 )
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
-from transformers.safetensors_conversion import get_conversion_pr_reference
 
 from ..models import PooledEncoderConfig, PooledEncoderForAudioClassification
 from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
 from .data_only import data_only
 from .encoders import ENCODERS, encoder_config
-from .files import INDEX, WEIGHTS, first_line
+from .files import first_line
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +72,6 @@ def load_model(
         UserError: naming `model.checkpoint`, and the first tensor that does not fit.
         ValueError, ImportError: if the `attn_implementation` is not available.
     """
-    revision = _converted_revision(checkpoint, revision) or revision
     with data_only(
         checkpoint, where=f"model.checkpoint: {checkpoint}", revision=revision
     ) as temporary:
@@ -88,26 +84,6 @@ def load_model(
     changed, reordered = _fit_labels(loaded.model, saved_config.id2label, loaded.new)
     _log(checkpoint, loaded.new | changed, loaded.dropped | changed, reordered)
     return loaded.model
-
-
-def _converted_revision(checkpoint: str, revision: str | None) -> str | None:
-    """The revision with safetensors that the Hub converts for a repository with only a pickle.
-
-    The result is None if there is no such revision, or if the Hub or its converter fails:
-    `data_only` then reports the pickle.
-    """
-    with contextlib.suppress(Exception):
-        if os.path.isdir(checkpoint) or is_offline_mode():
-            return None
-        info = HfApi().model_info(checkpoint, revision=revision)
-        if any(file.rfilename in (WEIGHTS, INDEX) for file in info.siblings or ()):
-            return None
-        converted = get_conversion_pr_reference(HfApi(), checkpoint)
-        logger.info(
-            "weights of %s: safetensors that the Hub made of its pickle, %s", checkpoint, converted
-        )
-        return converted
-    return None
 
 
 @torch.no_grad()

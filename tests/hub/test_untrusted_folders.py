@@ -5,7 +5,6 @@ import io
 import json
 import shutil
 import sys
-import types
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,7 @@ from ser_hf import cli
 from ser_hf.corpora.synthesis import utterance
 from ser_hf.hub.verify import verify
 from ser_hf.inference.load import load_classifier
-from ser_hf.loading import weights as loading
+from ser_hf.loading import files
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
 from ser_hf.models import ARCHITECTURES
@@ -307,29 +306,39 @@ def test_every_command_refuses_in_one_line(untrusted, monkeypatch, capsys, words
     assert not marker.exists()
 
 
-def test_an_encoder_of_the_hub_in_a_pickle_is_loaded_as_the_safetensors_made_of_it(
-    models, tmp_path, monkeypatch
-):
-    """And refused without those; the folders are as the Hub's cache has them."""
+@pytest.fixture
+def pickled_on_the_hub(models, tmp_path, monkeypatch):
+    """The Hub's cache with a pickle on main, and safetensors in a pull request."""
     repository = tmp_path / "models--someone--voices"
-    pickled = 40 * "a"
-    converted = 40 * "b"
-    for ref, commit in (("main", pickled), ("refs/pr/3", converted)):
+    for ref, commit in (("main", 40 * "a"), ("refs/pr/3", 40 * "b")):
         (repository / "refs" / ref).parent.mkdir(parents=True, exist_ok=True)
         (repository / "refs" / ref).write_text(commit)
         shutil.copytree(models / "wav2vec2", repository / "snapshots" / commit)
-    as_pickle(repository / "snapshots" / pickled, tmp_path / "was_run")
+    as_pickle(repository / "snapshots" / (40 * "a"), tmp_path / "was_run")
     for module in (
         "huggingface_hub.constants.HF_HUB_CACHE",
         "transformers.utils.hub.constants.HF_HUB_CACHE",
     ):
         monkeypatch.setattr(module, str(tmp_path))
-    with pytest.raises(UserError, match=r"^model\.checkpoint: someone/voices: .* pickle"):
-        train("someone/voices")
-    monkeypatch.setattr(loading, "is_offline_mode", lambda: False)
-    monkeypatch.setattr(
-        loading.HfApi, "model_info", lambda *_, **__: types.SimpleNamespace(siblings=[])
-    )
-    monkeypatch.setattr(loading, "get_conversion_pr_reference", lambda api, name: "refs/pr/3")
-    train("someone/voices")
-    assert not (tmp_path / "was_run").exists()
+    return tmp_path / "was_run"
+
+
+@pytest.mark.parametrize("function", [train, predict, check])
+def test_a_pickle_of_the_hub_is_loaded_as_the_safetensors_that_the_hub_made_of_it(
+    pickled_on_the_hub, monkeypatch, function
+):
+    """And it is refused without those, with the option that names them."""
+    with pytest.raises(UserError, match=r"someone/voices: no model.* pickle.*--revision refs/pr"):
+        function("someone/voices")
+    monkeypatch.setattr(files, "converted_revision", lambda *_: "refs/pr/3")
+    function("someone/voices")
+    assert not pickled_on_the_hub.exists()
+
+
+@pytest.mark.parametrize("function", TRUSTED)
+def test_weights_of_a_pull_request_are_never_loaded_beside_code(
+    pickled_on_the_hub, monkeypatch, function
+):
+    monkeypatch.setattr(files, "converted_revision", lambda *_: "refs/pr/3")
+    with pytest.raises(UserError, match="--revision refs/pr/3"):
+        function("someone/voices")

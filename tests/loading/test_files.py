@@ -11,9 +11,9 @@ from ser_hf.loading.files import (
     INDEX,
     WEIGHTS,
     find_file,
+    find_weights,
     first_line,
     read_table,
-    weight_files,
     weights_hash,
 )
 from ser_hf.utils.errors import UserError
@@ -40,30 +40,30 @@ def test_a_missing_file_is_none(folder):
 def test_one_file_of_weights_needs_no_index(folder):
     shards(folder, "b.safetensors")
     save_file({"tensor": torch.ones(1)}, folder / WEIGHTS)
-    assert list(weight_files(str(folder), "here")) == [WEIGHTS]
+    assert list(find_weights(str(folder), "here").paths) == [WEIGHTS]
 
 
 def test_the_index_names_its_shards(folder):
     shards(folder, "b.safetensors", "a.safetensors")
-    files = weight_files(str(folder), "here")
+    files = find_weights(str(folder), "here").paths
     assert list(files) == [INDEX, "a.safetensors", "b.safetensors"]
     assert files["a.safetensors"] == str((folder / "a.safetensors").resolve())
 
 
 def test_missing_weights_and_shards_are_refused(folder):
     with pytest.raises(UserError, match=rf"^here: no {WEIGHTS};"):
-        weight_files(str(folder), "here")
+        find_weights(str(folder), "here")
     shards(folder, "a.safetensors")
     (folder / "a.safetensors").unlink()
     with pytest.raises(UserError, match=rf"^here: {INDEX} names 'a.safetensors'"):
-        weight_files(str(folder), "here")
+        find_weights(str(folder), "here")
 
 
 def test_an_adapter_beside_weights_is_refused(folder):
     save_file({"tensor": torch.ones(1)}, folder / WEIGHTS)
     (folder / ADAPTER).write_text("{}")
     with pytest.raises(UserError, match=rf"^here: {ADAPTER}:"):
-        weight_files(str(folder), "here")
+        find_weights(str(folder), "here")
 
 
 def test_the_hash_is_of_the_weights_alone(folder):
