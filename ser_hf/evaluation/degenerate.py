@@ -14,7 +14,8 @@ from .calibration import HIGHEST, LOWEST, at_limit
 _ONE_CLASS = 0.95
 # A model with a training score below chance + this share of (1 - chance) is hardly trained.
 _TRAINED = 0.1
-_FEW_SELECTING = 2
+# Up to this number of validation speakers are too few to select a model.
+FEW_SELECTING = 3
 # Why the search for a temperature ended at one of its limits.
 _AT_LIMIT = {
     LOWEST: "is the lowest value of the search: a lower one always fits better when every clip is "
@@ -81,7 +82,7 @@ def _few_selecting(model: CheckedModel) -> str | None:
     """The validation speakers, if they are too few to select a model."""
     if model.selecting is None or any(map(is_unknown, model.selecting)):
         return None
-    return ", ".join(model.selecting) if len(model.selecting) <= _FEW_SELECTING else None
+    return ", ".join(model.selecting) if len(model.selecting) <= FEW_SELECTING else None
 
 
 def _no_temperature(model: CheckedModel) -> str | None:
@@ -123,8 +124,9 @@ FAULTS = (
         _near_chance,
     ),
     Fault(
-        "One or two validation speakers selected the model{}, which may not suit others: use more "
-        "validation speakers, training.refit or a protocol with folds.",
+        "At most three validation speakers selected the model{}, which may not suit others: use "
+        "training.early_stopping.select: last, with training.average and training.refit, or more "
+        "validation speakers.",
         _few_selecting,
     ),
     Fault(

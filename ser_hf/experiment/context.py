@@ -17,6 +17,7 @@ from ..utils.environment import git_revision, package_versions
 from ..utils.run_folder import RunFolder
 from .data import ExperimentData, Fold
 from .recipe import Recipe
+from .selection import keeps_last
 
 # A function that is called after every validation of the Trainer; scikit-learn has no validations.
 # Its arguments are the names of the folders from the outermost run to this one (such as
@@ -100,7 +101,14 @@ class RunContext:
 
     def arguments(self) -> EmotionTrainingArguments:
         """The `TrainingArguments` for the first seed."""
-        return arguments_for(self.recipe, self.folder, self.data.plan.padding_safe)
+        arguments = arguments_for(self.recipe, self.folder, self.data.plan.padding_safe)
+        arguments.keeps_last = self.keeps_last
+        return arguments
+
+    @property
+    def keeps_last(self) -> bool:
+        """Whether a training of the first fold keeps its last checkpoint, not the best one."""
+        return keeps_last(self.recipe.training.early_stopping, self.fold.split)
 
     @contextlib.contextmanager
     def main_process_first(self) -> Iterator[bool]:

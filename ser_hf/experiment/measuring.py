@@ -222,13 +222,14 @@ def _selecting_speakers(run: RunContext, fitted: Fit) -> list[str] | None:
     """The validation speakers, if the model was selected by the validation split alone.
 
     The result is None for a refit model, which depends on training and validation speakers; for a
-    training with a single epoch, where nothing is selected; and for scikit-learn, which selects by
-    cross-validation.
+    training with a single epoch or of a fixed length, where nothing is selected; and for
+    scikit-learn, which selects by cross-validation.
     """
-    several_epochs = len(fitted.history) > 1
-    if run.recipe.training.solver == "trainer" and several_epochs and fitted.refit is None:
-        return run.fold.split.speakers["validation"]
-    return None
+    if run.recipe.training.solver != "trainer" or run.keeps_last:
+        return None
+    if len(fitted.history) <= 1 or fitted.refit is not None:
+        return None
+    return run.fold.split.speakers["validation"]
 
 
 def _per_speaker_metrics(run: RunContext, arguments: EmotionTrainingArguments) -> Scores:
@@ -282,6 +283,7 @@ def training_section(run: RunContext, fitted: Fit) -> Training:
     }
     if run.recipe.training.solver == "trainer":
         settings["strategy"] = "full (every clip computed in each epoch)"
+        settings["selection"] = "last" if run.keeps_last else "best"
     if fitted.cached is not None:
         settings["strategy"] = "fast (frozen parts cached)"
         settings["cache"] = dataclasses.asdict(fitted.cached)

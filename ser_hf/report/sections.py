@@ -193,6 +193,11 @@ class Training(Section):
     )
     data_workers: Count | None = Field(None, description="Processes that load data.")
     strategy: str | None = Field(None, description="Whether frozen parts were computed once.")
+    selection: Literal["best", "last"] | None = Field(
+        None,
+        description="Which checkpoint was kept: the best on validation, or the last; over several "
+        "runs that of the first.",
+    )
     cache: dict[str, Any] | None = Field(
         None, description="What was cached: kind, clips, bytes, seconds."
     )

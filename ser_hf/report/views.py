@@ -178,7 +178,9 @@ def selection(report: Report) -> str:
     """A sentence, without its full stop, about the selection of the published weights."""
     by = NAMES.get(report.selected_by, report.selected_by)
     refit = report.training.refit
-    if report.model.solver != "sklearn":
+    if report.training.selection == "last":
+        sentence = "No epoch was selected: the weights are those of the last one"
+    elif report.model.solver != "sklearn":
         sentence = f"The checkpoint was selected by {by} on the validation split"
     elif refit:
         # Each fold has its own speakers, so a number of speakers does not hold for all folds.
@@ -196,7 +198,7 @@ def selection(report: Report) -> str:
 def development(report: Report) -> str:
     """Sentences that limit the results on the validation split."""
     unused = "The test split was not used."
-    if report.model.solver == "sklearn":
+    if report.model.solver == "sklearn" or report.training.selection == "last":
         return unused
     return f"These clips selected the checkpoint, so the results are too good. {unused}"
 

@@ -146,6 +146,7 @@ class EmotionTrainingArguments(EmotionTrainerSettings, TrainingArguments):
             `save_total_limit`, old checkpoints would be deleted before a new one is complete.)
         selecting_evaluations: number of evaluations over which the metric is averaged to select
             the best checkpoint.
+        keeps_last: whether the last checkpoint is kept in place of the best one.
         average, average_decay: see `ser_hf.training.averaging.WeightAverage`.
         padding_safe: False for models whose predictions change with padding; all clips in an
             evaluation batch then have the same length.
@@ -154,6 +155,7 @@ class EmotionTrainingArguments(EmotionTrainerSettings, TrainingArguments):
     schedule: str = "linear"
     kept_checkpoints: int | None = None
     selecting_evaluations: int = 1
+    keeps_last: bool = False
     average: str | None = None
     average_decay: float = 0.999
     padding_safe: bool = True

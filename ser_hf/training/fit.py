@@ -302,7 +302,8 @@ def _selected_history(trainer: EmotionTrainer) -> list[dict[str, Any]]:
     history = _history(state.log_history, state.best_global_step)
     selected_epoch = next(entry["epoch"] for entry in history if "kept" in entry)
     metric = trainer.args.metric_for_best_model
-    logger.info("selected: epoch %g, mean %s %.3f", selected_epoch, metric, state.best_metric)
+    word = "last" if trainer.args.keeps_last else "selected"
+    logger.info("%s: epoch %g, mean %s %.3f", word, selected_epoch, metric, state.best_metric)
     return history
 
 

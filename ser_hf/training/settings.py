@@ -105,9 +105,16 @@ class EarlyStopping(Settings):
     """How validation selects the checkpoint, and when training ends.
 
     The checkpoint with the best mean of the metric over the last evaluations is selected, the
-    later one among equals, and none of the warm-up.
+    later one among equals, and none of the warm-up. With `select: last`, validation only measures.
     """
 
+    select: Annotated[
+        Literal["auto", "best", "last"],
+        Field(
+            description="checkpoint to keep: the best on validation, or the last one; auto: the "
+            "last one if validation has at most three speakers and there is no patience"
+        ),
+    ] = "auto"
     metric: Annotated[
         str | None,
         Field(description="validation metric; null: UAR, or the mean CCC of dimensions"),
@@ -119,6 +126,15 @@ class EarlyStopping(Settings):
     evaluations: Annotated[
         PositiveInt, Field(description="how many evaluations the metric is averaged over")
     ] = 3
+
+    @model_validator(mode="after")
+    def _check_patience(self) -> Self:
+        if self.select == "last" and self.patience is not None:
+            raise ValueError(
+                "patience: ends a training by validation, which select: last does not use; leave "
+                "out one of the two"
+            )
+        return self
 
 
 class LossSettings(Settings):

@@ -238,13 +238,14 @@ class EmotionTrainer(Trainer):
         """Whether this checkpoint is the best by the mean metric of the last evaluations.
 
         Among equal checkpoints the last is the best. A checkpoint of the warm-up is never the best.
+        With `keeps_last`, every checkpoint replaces the one before it.
         """
         state = self.state
         if state.global_step < min(self.args.get_warmup_steps(state.max_steps), state.max_steps):
             return False
         value = selecting_metric(self.args, state)
         best = state.best_metric
-        if best is None:
+        if best is None or self.args.keeps_last:
             better = True
         else:
             better = value >= best if self.args.greater_is_better else value <= best

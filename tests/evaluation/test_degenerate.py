@@ -10,7 +10,7 @@ from ser_hf.evaluation.degenerate import FAULTS, CheckedModel, degenerate, witho
 LABELS = ["angry", "happy", "sad"]
 
 FINE = CheckedModel(
-    LABELS, [[60, 10, 0], [10, 60, 1], [1, 1, 60]], 0.8, ["toy:1", "toy:2", "toy:3"], 1.3
+    LABELS, [[60, 10, 0], [10, 60, 1], [1, 1, 60]], 0.8, ["toy:1", "toy:2", "toy:3", "toy:4"], 1.3
 )
 CONSTANT = [[60, 0, 0], [59, 1, 0], [60, 0, 0]]
 UNUSED = [[60, 2, 0], [1, 40, 0], [5, 6, 0]]

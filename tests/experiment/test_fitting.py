@@ -28,12 +28,13 @@ RECIPE = {
 }
 
 
-def select(scores, evaluations, warmup=0, greater=True):
+def select(scores, evaluations, warmup=0, greater=True, last=False):
     """The step that `EmotionTrainer` selects from the scores of steps 1, 2, ..."""
     arguments = SimpleNamespace(
         metric_for_best_model="uar",
         greater_is_better=greater,
         selecting_evaluations=evaluations,
+        keeps_last=last,
         get_warmup_steps=lambda steps: warmup,
     )
     trainer = SimpleNamespace(args=arguments, state=TrainerState(max_steps=len(scores)))
@@ -53,6 +54,7 @@ def select(scores, evaluations, warmup=0, greater=True):
         (([0.9, 0.5, 0.6, 0.4], 1, 2), 3),  # none of the warm-up
         (([0.9, 0.5], 1, 9), 2),  # a warm-up longer than the training
         (([0.5, 0.1, 0.4, 0.4], 2, 0, False), 3),
+        (([0.9, 0.5, 0.6, 0.4], 1, 0, True, True), 4),  # whatever validation says
     ],
 )
 def test_the_best_mean_of_evaluations_selects_the_checkpoint(settings, step):
