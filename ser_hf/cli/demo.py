@@ -50,13 +50,13 @@ def _demo_of(model: str, revision: str | None, trust_remote_code: bool) -> "Demo
     from ..hub.space import Demo
     from ..inference.load import load_classifier
     from ..loading.files import find_file
-    from ..loading.heads import DimensionalModel
+    from ..loading.head_networks import PublishedClassifier
     from ..report.report import read_report
 
     classifier = load_classifier(
         model, revision=revision, device="cpu", trust_remote_code=trust_remote_code
     )
-    if isinstance(classifier.model, DimensionalModel):
+    if isinstance(classifier.model, PublishedClassifier):
         raise UserError(f"{model}: pipeline does not load its custom head; use ser-hf predict")
     source = classifier.location
     commit = classifier.commit

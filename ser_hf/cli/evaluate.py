@@ -15,6 +15,7 @@ from .options import (
     CorpusWords,
     Device,
     Json,
+    LabelNames,
     Model,
     Overwrite,
     Pictures,
@@ -24,6 +25,7 @@ from .options import (
     Window,
     as_json,
     corpus_recipe,
+    names_of_labels,
     recipe_path,
 )
 
@@ -81,6 +83,7 @@ def evaluate(
     device: Device = None,
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
+    label_names: LabelNames = None,
     json: Json = False,
 ) -> None:
     """Evaluate a trained model of any origin on a corpus.
@@ -127,7 +130,12 @@ def evaluate(
     labels = _label_map(label_map)
     clips = load_recipe_corpus(data)
     loaded = evaluation.load_evaluated_model(
-        model, labels, device=device, revision=revision, trust_remote_code=trust_remote_code
+        model,
+        labels,
+        device=device,
+        revision=revision,
+        trust_remote_code=trust_remote_code,
+        label_names=names_of_labels(label_names),
     )
     facts = corpus_facts(data.corpus.name, data.corpus.options)
     report = evaluation.evaluate_on_corpus(loaded, clips, title, settings, folder, facts)

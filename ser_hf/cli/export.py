@@ -5,7 +5,16 @@ from typing import Annotated
 
 from typer import Option
 
-from .options import Clips, Json, Model, Revision, TrustRemoteCode, as_json
+from .options import (
+    Clips,
+    Json,
+    LabelNames,
+    Model,
+    Revision,
+    TrustRemoteCode,
+    as_json,
+    names_of_labels,
+)
 
 
 def export(
@@ -27,6 +36,7 @@ def export(
     clips: Clips = None,
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
+    label_names: LabelNames = None,
     json: Json = False,
 ) -> None:
     """Export a model to ONNX and compare the file with the model.
@@ -46,6 +56,7 @@ def export(
         clips=clips,
         revision=revision,
         trust_remote_code=trust_remote_code,
+        label_names=names_of_labels(label_names),
     )
     exported = dataclasses.asdict(export)
     print(as_json(exported) if json else export_summary(exported))

@@ -61,6 +61,13 @@ Device = Annotated[
     str | None,
     Option(metavar="DEVICE", help="Such as cpu or cuda:1.  [default: the GPU, if there is one]"),
 ]
+LabelNames = Annotated[
+    str | None,
+    Option(
+        metavar="NAMES",
+        help="Names of the model's outputs in their order, as angry,happy,...",
+    ),
+]
 BatchSize = Annotated[int, Option(metavar="N", help="Windows in a batch.")]
 Clips = Annotated[
     list[str] | None, Option(metavar="FILE", help="A recording to compare on; repeatable.")
@@ -84,6 +91,11 @@ def require_one_of(**given: object) -> None:
     if all(given.values()):
         first, second = (name.replace("_", "-") for name in given)
         raise UserError(f"--{first}: contradicts --{second}; give one of the two")
+
+
+def names_of_labels(text: str | None) -> list[str] | None:
+    """Read --label-names; None without it."""
+    return None if text is None else [name.strip() for name in text.split(",")]
 
 
 def as_json(content: Any) -> str:

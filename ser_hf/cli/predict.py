@@ -12,11 +12,13 @@ from typer import Argument, Exit, Option
 from .options import (
     BatchSize,
     Device,
+    LabelNames,
     Model,
     Revision,
     TrustRemoteCode,
     Window,
     exit_on_termination,
+    names_of_labels,
 )
 
 
@@ -58,6 +60,7 @@ def predict(
     device: Device = None,
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
+    label_names: LabelNames = None,
 ) -> None:
     """Predict the emotions of recordings.
 
@@ -95,7 +98,11 @@ def predict(
     try:
         recordings = from_paths(inputs, skip=on_error == "skip")
         classifier = load_classifier(
-            model, revision=revision, device=device, trust_remote_code=trust_remote_code
+            model,
+            revision=revision,
+            device=device,
+            trust_remote_code=trust_remote_code,
+            label_names=names_of_labels(label_names),
         )
         metadata = table_metadata(classifier, settings)
         tables_of = predict_in_processes if distributed else predict_tables

@@ -88,7 +88,7 @@ def evaluate_model(
     Args:
         corpus, root: name and folder of the corpus, as in `ser_hf.load_corpus`.
         settings: the other arguments of `ser_hf.load_corpus` (labels, merge, ...).
-        loading: `label_map`, `device`, `revision` and `trust_remote_code`, see
+        loading: `label_map`, `label_names`, `device`, `revision` and `trust_remote_code`, see
             `load_evaluated_model`.
         output: a folder for the report, its page and its pictures.
         overwrite: whether to replace an earlier evaluation in `output`.
@@ -125,16 +125,19 @@ def evaluate_model(
 def load_evaluated_model(
     source: str, label_map: Mapping[str, str] | None = None, **loading: Any
 ) -> EvaluatedModel:
-    """Load any audio classifier of transformers, and warn if its head was never trained.
+    """Load any audio classifier of transformers.
 
     Args:
         label_map: {label or output of the model: emotion or dimension}, see `label_mapping` and
             `dimension_mapping`.
-        loading: `revision`, `device` and `trust_remote_code`, see `ser_hf.load_classifier`.
+        loading: `revision`, `device`, `trust_remote_code` and `label_names`, see
+            `ser_hf.load_classifier`.
+
+    Raises:
+        UserError: if the model cannot be loaded, or has a head that was never trained or is not
+            read.
     """
-    classifier = load_classifier(source, untrained=True, **loading)
-    if classifier.untrained:
-        logger.warning("%s", _untrained_warning(classifier))
+    classifier = load_classifier(source, **loading)
     if classifier.task is DIMENSIONS:
         mapping = dimension_mapping(classifier.labels, label_map)
     else:
@@ -335,8 +338,6 @@ def _make_report(
     )
     checked_model = CheckedModel(names=mapping.classes, confusion=results.confusion)
     warnings = [*degenerate(checked_model), *results.warnings]
-    if model.classifier.untrained:
-        warnings.insert(0, _untrained_warning(model.classifier))
     has_targets = bool(_targets(corpus))
     ranges = {}
     if has_targets:
@@ -376,7 +377,6 @@ def _model_section(model: EvaluatedModel) -> Model:
         revision=classifier.revision,
         parameters=parameters,
         padding_safe=classifier.padding_safe,
-        untrained=list(classifier.untrained),
         learnt_from=sorted(model.provenance.corpora) if model.provenance else None,
     )
 
@@ -385,15 +385,6 @@ def _class_distribution(predictions: Predictions) -> dict[str, dict[str, int]]:
     """The number of clips of each class: {"test": {class: clips}}."""
     counts = Counter(predictions.labels.tolist())
     return {"test": {name: counts[i] for i, name in enumerate(predictions.names)}}
-
-
-def _untrained_warning(classifier: Classifier) -> str:
-    """The warning that the classifier has random tensors."""
-    return (
-        f"The classifier of {classifier.source} was never trained: {len(classifier.untrained)} "
-        f"tensors are not in its files ({classifier.untrained[0]}) and hold random numbers. These "
-        "results do not describe the model."
-    )
 
 
 def check_evaluation_folder(folder: Path, overwrite: bool) -> None:

@@ -1,23 +1,21 @@
 """Maps the labels or outputs of any model to emotions or dimensions."""
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from datasets import Dataset
 
-from ..corpora.schema import EMOTIONS, SYNONYMS
+from ..corpora.schema import EMOTIONS
 from ..corpora.targets import ALIASES
 from ..evaluation.predictions import Predictions, of_rows
 from ..evaluation.tasks import DIMENSIONS
 from ..report.sections import LabelMapping as LabelRow
 from ..utils.errors import UserError
+from .emotion_words import emotions_of_labels
 
 # The value in a label map for a label that is not evaluated; its probability goes to the others.
 IGNORED = "none"
-# The sex of the speaker before the emotion, as in female_happy.
-_SEX = re.compile(r"^(female|male)[\s_-]+", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,8 +123,8 @@ def identity_mapping(task: str, names: Sequence[str]) -> LabelMapping:
 def label_mapping(words: Sequence[str], label_map: Mapping[str, str] | None = None) -> LabelMapping:
     """The mapping of a model's labels to emotions.
 
-    A label is mapped if it is in `label_map`, or if it is the canonical name or a common name of an
-    emotion (`ser_hf.corpora.schema.SYNONYMS`). Upper and lower case are equal, and the sex of the
+    A label is mapped if it is in `label_map`, or if it is a name of an emotion in one of several
+    languages (`experiment.emotion_words`). Upper and lower case are equal, and the sex of the
     speaker is ignored, as in ``female_happy``.
 
     Args:
@@ -135,12 +133,18 @@ def label_mapping(words: Sequence[str], label_map: Mapping[str, str] | None = No
     """
     label_map = label_map or {}
     _check_label_map(words, label_map)
-    class_of_word = [_class_of(word, label_map) for word in words]
+    class_of_word = []
+    for word, emotion in zip(words, emotions_of_labels(words), strict=True):
+        stated = label_map.get(word, emotion)
+        if stated == IGNORED:
+            class_of_word.append(None)
+        else:
+            class_of_word.append(stated or word)
     emotions = [emotion for emotion in EMOTIONS if emotion in class_of_word]
     if len(emotions) < 2:
         raise UserError(
             f"--label-map: the model's labels are {', '.join(words)}, of which {len(emotions)} are "
-            f"known emotions; map them, as in {words[0]}=angry"
+            f"known emotions; map them, as in {words[0]}=angry, or name all with --label-names"
         )
     unknown_labels = []
     for name in class_of_word:
@@ -163,14 +167,6 @@ def _check_label_map(words: Sequence[str], label_map: Mapping[str, str]) -> None
                 f"--label-map: {word}={emotion}: unknown emotion; choose one of "
                 f"{', '.join(EMOTIONS)}, or {IGNORED}"
             )
-
-
-def _class_of(word: str, label_map: Mapping[str, str]) -> str | None:
-    """The emotion of a label; an unknown label itself; None for a label that is not evaluated."""
-    if label_map.get(word):
-        return None if label_map[word] == IGNORED else label_map[word]
-    plain = _SEX.sub("", word.strip()).strip().lower()
-    return plain if plain in EMOTIONS else SYNONYMS.get(plain, word)
 
 
 def predictions_in_classes(

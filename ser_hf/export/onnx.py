@@ -130,6 +130,7 @@ def export_model(
     clips: Sequence[np.ndarray | str | os.PathLike] | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    label_names: Sequence[str] | None = None,
 ) -> Export:
     """Export an audio classifier to ONNX, and compare the file with the model.
 
@@ -146,6 +147,7 @@ def export_model(
         clips: the clips for which file and model are compared: audio files, or waveforms float32
             (samples,) at the model's rate. By default they are the reference clips of a run
             (`ser_hf.inference.reference`), or built-in speech-like signals.
+        label_names: the names of the outputs in their order, in place of those of the model.
 
     Returns:
         The files with their sizes, differences from the model and milliseconds per clip.
@@ -157,7 +159,11 @@ def export_model(
     path = _output_path(source, output)
     require("onnx", "onnxscript", "onnxruntime")
     classifier = load_classifier(
-        source, revision=revision, device="cpu", trust_remote_code=trust_remote_code
+        source,
+        revision=revision,
+        device="cpu",
+        trust_remote_code=trust_remote_code,
+        label_names=label_names,
     )
     waveforms, compared_on = _waveforms(source, clips, classifier.extractor.sampling_rate)
     logger.info("exporting %s to %s, which may take a minute", classifier.source, path)

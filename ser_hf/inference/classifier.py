@@ -24,7 +24,6 @@ class Classifier:
         evaluation_window: the value of `evaluation.window` in the model's recipe, in seconds.
         location: the folder that the model was read from, or its Hub id.
         commit: the commit of a model on the Hub.
-        untrained: tensors that are missing in the model's files and are therefore random.
     """
 
     source: str
@@ -35,7 +34,6 @@ class Classifier:
     evaluation_window: float | None
     location: str = ""
     commit: str | None = None
-    untrained: tuple[str, ...] = ()
 
     @property
     def labels(self) -> list[str]:

@@ -5,8 +5,9 @@ import difflib
 import logging
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -21,10 +22,9 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_AUDIO_CLASSIFICATIO
 from transformers.utils.hub import extract_commit_hash
 
 from ..audio.decode import SHORTEST
-from ..evaluation.tasks import DIMENSIONS
 from ..loading.data_only import data_only
 from ..loading.files import CONFIGURATIONS, find_file, find_weights, first_line, weights_hash
-from ..loading.heads import load_dimensional_model
+from ..loading.heads import load_published_classifier
 from ..models.preparation import Preparation, PreparedFeatureExtractor
 from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
@@ -39,16 +39,30 @@ logger = logging.getLogger(__name__)
 
 # SpecAugment replaces frames by this vector in training; no prediction depends on it.
 _TRAINING_ONLY = "masked_spec_embed"
+# Modules that only the pretraining of an encoder, or speech recognition with it, uses.
+_PRETRAINING = (
+    "quantizer.",
+    "project_q.",
+    "project_hid.",
+    "lm_head.",
+    "speaker_proj.",
+    "final_proj.",
+)
 _MOST_BYTES = 2**22  # the largest size of a configuration file
 
 
 @dataclasses.dataclass(frozen=True)
 class _LoadedModel:
-    """A model, its extractor, and the names of tensors that are missing in its files."""
+    """A model and its extractor.
+
+    `missing` are the names of tensors that are not in the model's files, and `unread` the names of
+    tensors in its files that the network does not have.
+    """
 
     model: PreTrainedModel
     extractor: SequenceFeatureExtractor
     missing: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 def load_classifier(
@@ -57,7 +71,7 @@ def load_classifier(
     revision: str | None = None,
     device: str | None = None,
     trust_remote_code: bool = False,
-    untrained: bool = False,
+    label_names: Sequence[str] | None = None,
 ) -> Classifier:
     """Load an audio classifier of Transformers, or an exported ONNX file.
 
@@ -67,29 +81,35 @@ def load_classifier(
         device: a torch device such as ``"cuda:1"`` (default: the GPU if there is one).
         trust_remote_code: run the code that models of other authors contain; ser_hf's models do not
             need it.
-        untrained: accept a model whose classifier was never trained.
+        label_names: the names of the outputs in their order, in place of those of the model, such
+            as ``LABEL_0``.
 
     Raises:
-        UserError: naming the source, if there is no model, the model cannot be read, or its
-            classifier was never trained.
+        UserError: naming the source, if there is no model, the model cannot be read, its classifier
+            was never trained, or its files have tensors without a place in the network.
     """
     source = str(source)
+    if label_names is not None:
+        _check_label_names(label_names)
     if source.endswith(".onnx"):
-        return load_onnx(source)
+        classifier = load_onnx(source)
+        _rename_outputs(source, classifier.model.config, label_names)
+        return classifier
 
     location = find_model(source, revision)
     try:
         commit = extract_commit_hash(find_file(location, "config.json", revision), None)
         problem = check_configurations(location, revision)
-        loaded = _load(location, source, commit or revision, trust_remote_code)
+        loaded = _load(location, source, commit or revision, trust_remote_code, label_names)
     except (torch.OutOfMemoryError, UserError):
         raise
     except Exception as error:  # a damaged folder, or code of other authors, may raise anything
         raise _unreadable_error(source, error) from None
     if problem is not None:
         logger.warning("%s: %s", source, problem)
+    _check_complete(source, loaded)
+    _rename_outputs(source, loaded.model.config, label_names)
     _check_labels(source, loaded.model.config.id2label)
-    _check_trained(source, loaded, untrained)
 
     extractor, preparation = _without_preparation(loaded.extractor)
     return Classifier(
@@ -101,7 +121,6 @@ def load_classifier(
         evaluation_window=_evaluation_window(location, commit or revision),
         location=location,
         commit=commit,
-        untrained=loaded.missing,
     )
 
 
@@ -176,17 +195,23 @@ def check_configurations(location: str, revision: str | None = None) -> str | No
 
 
 def _load(
-    location: str, source: str, revision: str | None, trust_remote_code: bool
+    location: str,
+    source: str,
+    revision: str | None,
+    trust_remote_code: bool,
+    label_names: Sequence[str] | None,
 ) -> _LoadedModel:
-    dimensional = load_dimensional_model(location, source, revision)
-    if dimensional is not None:
-        model, extractor = dimensional
+    published = load_published_classifier(location, source, revision, label_names)
+    if published is not None:
+        model, extractor = published
         return _LoadedModel(model, extractor)
     if trust_remote_code:
         find_weights(location, source, revision).require_own_revision(source)
         options = {"trust_remote_code": True, "revision": revision}
         config = AutoConfig.from_pretrained(location, **options)
-        return _from_pretrained(location, config, options)
+        loaded = _from_pretrained(location, config, options)
+        # Which tensors it reads is the decision of the model's own code.
+        return dataclasses.replace(loaded, unread=())
     with data_only(location, where=source, revision=revision) as copy:
         options = {"trust_remote_code": False}
         config = AutoConfig.from_pretrained(copy.folder, **options)
@@ -212,7 +237,34 @@ def _from_pretrained(
             **options,
         )
     missing = [key for key in info["missing_keys"] if not key.endswith(_TRAINING_ONLY)]
-    return _LoadedModel(model, extractor, tuple(sorted(missing)))
+    unread = [key for key in info["unexpected_keys"] if not _is_of_pretraining(key)]
+    return _LoadedModel(model, extractor, tuple(sorted(missing)), tuple(sorted(unread)))
+
+
+def _is_of_pretraining(name: str) -> bool:
+    """Whether a tensor belongs to the pretraining of the encoder, which no prediction uses."""
+    return name.endswith(_TRAINING_ONLY) or name.startswith(_PRETRAINING)
+
+
+def _check_label_names(label_names: Sequence[str]) -> None:
+    """Refuse empty names, and names that are given twice."""
+    for name in label_names:
+        if not name.strip():
+            raise UserError("--label-names: a name is empty; separate the names by commas")
+        if label_names.count(name) > 1:
+            raise UserError(f"--label-names: {name!r} occurs twice; give each output another name")
+
+
+def _rename_outputs(source: str, config: Any, label_names: Sequence[str] | None) -> None:
+    """Name the outputs of a model, in place."""
+    if label_names is None:
+        return
+    if len(label_names) != config.num_labels:
+        raise UserError(
+            f"--label-names: {len(label_names)} names, but {source} has {config.num_labels} outputs"
+        )
+    config.id2label = dict(enumerate(label_names))
+    config.label2id = {name: i for i, name in enumerate(label_names)}
 
 
 def _check_labels(source: str, names: Mapping[int, str]) -> None:
@@ -230,21 +282,26 @@ def _check_labels(source: str, names: Mapping[int, str]) -> None:
             )
 
 
-def _check_trained(source: str, loaded: _LoadedModel, untrained: bool) -> None:
-    """Refuse a model with random weights, unless `untrained` allows it.
-
-    A model that predicts dimensions, such as arousal, is always refused with random weights.
-    """
-    if not loaded.missing:
-        return
-    config = loaded.model.config
-    if untrained and config.problem_type != DIMENSIONS.problem_type:
-        return
-    network = " or ".join(config.architectures or ["model"])
-    raise UserError(
-        f"{source}: a {network} without a trained classifier, {len(loaded.missing)} tensors are "
-        f"missing ({loaded.missing[0]}); fine-tune it first (ser-hf train)"
-    )
+def _check_complete(source: str, loaded: _LoadedModel) -> None:
+    """Refuse a model with random weights, or with tensors that the network does not have."""
+    network = " or ".join(loaded.model.config.architectures or ["model"])
+    if loaded.missing and loaded.unread:
+        raise UserError(
+            f"{source}: a {network} whose classifier has an unknown form: its files have "
+            f"{loaded.unread[0]}, and not {loaded.missing[0]} (docs/prediction.md has the known "
+            "forms); fine-tune it first (ser-hf train)"
+        )
+    if loaded.missing:
+        raise UserError(
+            f"{source}: a {network} without a trained classifier, {len(loaded.missing)} tensors "
+            f"are missing ({loaded.missing[0]}); fine-tune it first (ser-hf train)"
+        )
+    if loaded.unread:
+        raise UserError(
+            f"{source}: a {network} whose files have {len(loaded.unread)} tensors without a place "
+            f"in the network, such as {loaded.unread[0]}; without them its predictions may differ "
+            "from those of its authors"
+        )
 
 
 def _unreadable_error(source: str, error: Exception) -> UserError:

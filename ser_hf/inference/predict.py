@@ -130,6 +130,7 @@ def predict(
     device: str | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    label_names: Sequence[str] | None = None,
     **settings: Any,
 ) -> PredictionTable:
     """Predict the emotions of recordings.
@@ -146,6 +147,7 @@ def predict(
         revision: a branch, tag or commit of a model on the Hub.
         trust_remote_code: run the code that models of other authors contain; ser_hf's models do not
             need it.
+        label_names: the names of the outputs in their order, in place of those of the model.
         settings: fields of `PredictionSettings`, such as ``embeddings=True`` or ``window=3.0``.
 
     Returns:
@@ -159,7 +161,11 @@ def predict(
     checked = PredictionSettings(**settings)
     recordings = _recordings(inputs, skip_missing=checked.on_error == "skip")
     classifier = load_classifier(
-        model, revision=revision, device=device, trust_remote_code=trust_remote_code
+        model,
+        revision=revision,
+        device=device,
+        trust_remote_code=trust_remote_code,
+        label_names=label_names,
     )
     metadata = table_metadata(classifier, checked)
     skipped = []

@@ -1,21 +1,13 @@
-"""Loads dimensional models of the Hub with two heads that transformers does not have.
+"""Loads classifiers of the Hub with heads that transformers does not have, as data.
 
-The models are read as data; none of their code runs. The two heads are:
-
-- Dense head: mean pooling, a dense layer with tanh, and the output layer. Its tensors are
-  `classifier.dense` and `classifier.out_proj` (Wagner et al. 2023, arXiv:2203.07378;
-  audeering/wav2vec2-large-robust-12-ft-emotion-msp-dim).
-- Attentive head: attentive statistics pooling, dense layers with layer norm and ReLU, and the
-  output layer (the baseline of the Odyssey 2024 challenge;
-  3loi/SER-Odyssey-Baseline-WavLM-Multi-Attributes). Its tensors are `pool_model` and `ser_model`,
-  and those of the encoder are `ssl_model`. In its configuration, `ssl_type` names the encoder,
-  and `mean` and `std` standardize the waveforms.
+None of the models' code runs. `FORMS` is the table of the forms in which such models are
+published; `loading.head_networks` has their networks. The form follows from the names of the
+tensors, and every tensor of the files must have a place in the network.
 """
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Mapping
-from types import SimpleNamespace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,7 +17,6 @@ from torch import nn
 from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
-    AutoModel,
     PreTrainedConfig,
     PreTrainedModel,
     SequenceFeatureExtractor,
@@ -33,12 +24,18 @@ from transformers import (
 )
 
 from ..evaluation.tasks import DIMENSIONS
-from ..models.layers import Pooling
 from ..utils.errors import UserError
 from ..utils.files import read_json
 from .data_only import data_only
 from .encoders import ENCODERS, takes_waveforms
 from .files import find_file, find_weights
+from .head_networks import (
+    POOLING_MODES,
+    DenseHead,
+    LayerNormHead,
+    PublishedClassifier,
+    Tensors,
+)
 
 # Tensor names of weight normalization in transformers before version 4.49, and their new names.
 _RENAMED = {
@@ -47,184 +44,200 @@ _RENAMED = {
 }
 _MASK = "encoder.masked_spec_embed"  # used in training only
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-
-Tensors = Mapping[str, torch.Tensor]
-
-
-class DenseHead(nn.Module):
-    """The dense head: mean pooling over frames, a dense layer with tanh, and the output layer."""
-
-    def __init__(self, size: int, tensors: Tensors):
-        super().__init__()
-        self.pooling = Pooling("mean", size)
-        self.dense = nn.Linear(size, size)
-        self.out_proj = nn.Linear(size, len(tensors["classifier.out_proj.weight"]))
-
-    def forward(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Values (batch, dimensions) of frames (batch, frames, size) and their mask."""
-        return self.out_proj(torch.tanh(self.dense(self.pooling(frames, mask))))
-
-
-class AttentiveHead(nn.Module):
-    """The attentive head: weighted mean and deviation over frames, dense layers, output layer."""
-
-    def __init__(self, size: int, tensors: Tensors):
-        super().__init__()
-        self.pool_model = nn.Module()
-        self.pool_model.sap_linear = nn.Linear(size, size)
-        self.pool_model.attention = nn.Parameter(torch.zeros(size, 1))
-
-        layers: list[nn.Module] = []
-        size_in = 2 * size
-        while (name := f"ser_model.fc.{len(layers)}.0.weight") in tensors:
-            size_out = len(tensors[name])
-            layers.append(
-                nn.Sequential(nn.Linear(size_in, size_out), nn.LayerNorm(size_out), nn.ReLU())
-            )
-            size_in = size_out
-        out = nn.Sequential(nn.Linear(size_in, len(tensors["ser_model.out.0.weight"])))
-        self.ser_model = nn.ModuleDict({"fc": nn.ModuleList(layers), "out": out})
-
-    def forward(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Values (batch, dimensions) of frames (batch, frames, size) and their mask."""
-        scores = torch.tanh(self.pool_model.sap_linear(frames)) @ self.pool_model.attention
-        weights = scores.masked_fill(~mask[:, :, None], float("-inf")).softmax(dim=1)
-        mean = (weights * frames).sum(dim=1)
-        variance = (weights * frames.square()).sum(dim=1) - mean.square()
-        vector = torch.cat([mean, variance.clamp(min=1e-5).sqrt()], dim=1)
-        for layer in self.ser_model["fc"]:
-            vector = layer(vector)
-        return self.ser_model["out"](vector)
-
-
-class DimensionalModel(PreTrainedModel):
-    """An encoder with one of the two heads; it is called like a classifier of transformers."""
-
-    def __init__(
-        self, config: PreTrainedConfig, head: nn.Module, mean: float = 0.0, deviation: float = 1.0
-    ):
-        super().__init__(config)
-        self.encoder = AutoModel.from_config(config, trust_remote_code=False)
-        self.head = head
-        self.mean = mean
-        self.deviation = deviation
-
-    def forward(
-        self, input_values: torch.Tensor, attention_mask: torch.Tensor | None = None
-    ) -> SimpleNamespace:
-        """Predict values (batch, dimensions), in `logits`, from waveforms (batch, samples)."""
-        mask = attention_mask
-        if mask is None:
-            mask = torch.ones_like(input_values, dtype=torch.long)
-        waveform = (input_values - self.mean) / self.deviation * mask
-        frames = self.encoder(waveform, attention_mask=mask).last_hidden_state
-        frame_mask = self.encoder._get_feature_vector_attention_mask(frames.shape[1], mask)
-        return SimpleNamespace(logits=self.head(frames, frame_mask.bool()))
+_MOST_BYTES = 2**22  # the largest size of a configuration file
+_DIMENSIONS = {"arousal", "activation", "valence", "dominance"}
+# The output layer of speech recognizers, with one output for each character.
+_CTC_HEAD = "lm_head.weight"
 
 
 @dataclasses.dataclass(frozen=True)
-class _Form:
-    """A form in which such models are published.
+class Form:
+    """A form in which classifiers are published.
 
     Args:
         required: names of tensors that identify the form.
-        head: creates the head from the encoder's hidden size and the published tensors.
-        prefixes: {prefix of the head's published tensors: prefix in `DimensionalModel`}.
+        head: creates the head from the size of the encoder's frames, the published tensors and
+            the configuration; it raises a `ValueError` for settings that it does not have.
+        prefixes: {prefix of the head's published tensors: prefix in `PublishedClassifier`}. The
+            first prefix that fits counts.
         output: name of the weight of the last layer.
+        encoder_prefix: prefix of the encoder's published tensors; None for the usual one of its
+            kind.
+        names_encoder: the key `ssl_type` of the configuration names the encoder, and `mean` and
+            `std` standardize the waveforms. Otherwise the configuration is that of the encoder.
     """
 
     required: frozenset[str]
-    head: Callable[[int, Tensors], nn.Module]
+    head: Callable[[int, Tensors, Mapping[str, Any]], nn.Module]
     prefixes: Mapping[str, str]
     output: str
+    encoder_prefix: str | None = None
+    names_encoder: bool = False
 
 
-_DENSE = _Form(
-    required=frozenset({"classifier.dense.weight", "classifier.out_proj.weight"}),
-    head=DenseHead,
-    prefixes={"classifier.": "head."},
-    output="classifier.out_proj.weight",
-)
-_ATTENTIVE = _Form(
-    required=frozenset({"pool_model.attention", "ser_model.out.0.weight"}),
-    head=AttentiveHead,
-    prefixes={"pool_model.": "head.pool_model.", "ser_model.": "head.ser_model."},
-    output="ser_model.out.0.weight",
-)
+def _dense_head(size: int, tensors: Tensors, settings: Mapping[str, Any]) -> DenseHead:
+    pooling_mode = settings.get("pooling_mode") or "mean"
+    if pooling_mode not in POOLING_MODES:
+        raise ValueError(
+            f"pooling_mode: expected {', '.join(POOLING_MODES)}, got {pooling_mode!r:.100}"
+        )
+    last = "out_proj" if "classifier.out_proj.weight" in tensors else "output"
+    hidden = len(tensors["classifier.dense.weight"])
+    outputs = len(tensors[f"classifier.{last}.weight"])
+    return DenseHead(size, hidden, outputs, pooling_mode)
 
 
-def load_dimensional_model(
-    model_path: str, source: str, revision: str | None
+def _layer_norm_head(size: int, tensors: Tensors, settings: Mapping[str, Any]) -> LayerNormHead:
+    hidden_sizes: list[int] = []
+    while (name := f"ser_model.fc.{len(hidden_sizes)}.0.weight") in tensors:
+        hidden_sizes.append(len(tensors[name]))
+    outputs = len(tensors["ser_model.out.0.weight"])
+    return LayerNormHead(size, hidden_sizes, outputs, "pool_model.attention" in tensors)
+
+
+# Stock heads (projector and classifier, with or without weights of the layers, as in
+# superb/wav2vec2-base-superb-er) are those of transformers and not in this table.
+FORMS = {
+    # m3hrdadfi's models, harshit345/xlsr-wav2vec-speech-emotion-recognition; of dimensions:
+    # audeering/wav2vec2-large-robust-12-ft-emotion-msp-dim
+    "dense layer and out_proj": Form(
+        required=frozenset({"classifier.dense.weight", "classifier.out_proj.weight"}),
+        head=_dense_head,
+        prefixes={"classifier.out_proj.": "head.output.", "classifier.": "head."},
+        output="classifier.out_proj.weight",
+    ),
+    # ehcalabres/wav2vec2-lg-xlsr-en-speech-emotion-recognition
+    "dense layer and output": Form(
+        required=frozenset({"classifier.dense.weight", "classifier.output.weight"}),
+        head=_dense_head,
+        prefixes={"classifier.": "head."},
+        output="classifier.output.weight",
+    ),
+    # 3loi/SER-Odyssey-Baseline-WavLM-Categorical and -Multi-Attributes
+    "baseline of the MSP-Podcast challenges": Form(
+        required=frozenset({"ser_model.out.0.weight"}),
+        head=_layer_norm_head,
+        prefixes={
+            "pool_model.": "head.pooling.",
+            "ser_model.fc.": "head.hidden.",
+            "ser_model.out.": "head.output.",
+        },
+        output="ser_model.out.0.weight",
+        encoder_prefix="ssl_model.",
+        names_encoder=True,
+    ),
+}
+
+
+def load_published_classifier(
+    model_path: str, source: str, revision: str | None, label_names: Sequence[str] | None = None
 ) -> tuple[PreTrainedModel, SequenceFeatureExtractor] | None:
-    """Load a model (folder or Hub id) with one of the two heads, and its feature extractor.
+    """Load a model (folder or Hub id) with a head of the table, and its feature extractor.
 
     The result is None for any other model.
 
+    Args:
+        label_names: the names of the outputs, in place of those of the configuration.
+
     Raises:
-        UserError: naming `source`, if the weights are not safetensors, or if tensors or labels do
-            not fit.
+        UserError: naming `source`, if the weights are not safetensors or those of a speech
+            recognizer, or if tensors or labels do not fit.
     """
-    settings = _regression_settings(model_path, revision)
+    settings = _settings(model_path, revision)
     if settings is None:
         return None
     files = find_weights(model_path, source, revision).tensor_files
-    form = _form_of(files)
+    shapes = _tensor_shapes(files)
+    _refuse_recognizer(shapes, source)
+    form = _form_of(shapes)
     if form is None:
         return None
 
-    attentive = form is _ATTENTIVE
-    encoder_source = _named_encoder(settings, source) if attentive else model_path
-    encoder_revision = None if attentive else revision
+    encoder = _read_encoder(model_path, source, revision, settings, form)
+    if encoder is None:
+        return None
+    config, extractor = encoder
+    tensors = {name: tensor for path in files for name, tensor in load_file(path).items()}
+    _describe_outputs(config, settings, len(tensors[form.output]), label_names, source)
+    mean = 0.0
+    deviation = 1.0
+    if form.names_encoder:
+        mean = float(settings.get("mean", 0))
+        deviation = float(settings.get("std", 1)) + 1e-6
+    try:
+        with torch.device("meta"):  # allocates no memory: a configuration may state any sizes
+            head = form.head(config.hidden_size, tensors, settings)
+            model = PublishedClassifier(config, head, mean, deviation)
+    except ValueError as error:
+        raise UserError(f"{source}: config.json: {error}") from None
+    _load(model, tensors, form, source)
+    return model, extractor
+
+
+def _settings(model_path: str, revision: str | None) -> dict[str, Any] | None:
+    """The configuration of a model that may have a head of the table; None for others."""
+    path = find_file(model_path, "config.json", revision, required=False)
+    settings = read_json(path, most=_MOST_BYTES) if path else None
+    if not isinstance(settings, dict):
+        return None
+    if settings.get("ssl_type") or settings.get("model_type") in ENCODERS:
+        return settings
+    # Other kinds may have the tensors too: the refusal then names the kind.
+    return settings if settings.get("problem_type") == "regression" else None
+
+
+def _tensor_shapes(files: Iterable[str]) -> dict[str, list[int]]:
+    """The shape of each tensor in the files, by its name."""
+    shapes = {}
+    for path in files:
+        with safe_open(path, "pt") as file:
+            for name in file.keys():  # noqa: SIM118 (the file is no mapping)
+                shapes[name] = file.get_slice(name).get_shape()
+    return shapes
+
+
+def _form_of(names: Collection[str]) -> Form | None:
+    """Identify the form of publication from the names of the tensors."""
+    for form in FORMS.values():
+        if form.required.issubset(names):
+            return form
+    return None
+
+
+def _refuse_recognizer(shapes: Mapping[str, Sequence[int]], source: str) -> None:
+    """Refuse a speech recognizer, which has outputs for each frame and no classifier of clips."""
+    has_classifier = any(name.startswith("classifier.") for name in shapes)
+    if _CTC_HEAD in shapes and not has_classifier:
+        raise UserError(
+            f"{source}: the head of a speech recognizer (CTC): {_CTC_HEAD} has "
+            f"{shapes[_CTC_HEAD][0]} outputs for each frame, and no classifier of clips follows; "
+            "fine-tune it first (ser-hf train, model.checkpoint)"
+        )
+
+
+def _read_encoder(
+    model_path: str,
+    source: str,
+    revision: str | None,
+    settings: dict[str, Any],
+    form: Form,
+) -> tuple[PreTrainedConfig, SequenceFeatureExtractor] | None:
+    """The configuration of the encoder, and the extractor; None for an unknown encoder."""
+    encoder_source = _named_encoder(settings, source) if form.names_encoder else model_path
+    encoder_revision = None if form.names_encoder else revision
     with data_only(
         encoder_source, where=source, revision=encoder_revision, weights=False
     ) as temporary:
         config = AutoConfig.from_pretrained(temporary.folder, trust_remote_code=False)
         if config.model_type not in ENCODERS or not takes_waveforms(config):
             return None
-        if attentive:
+        if form.names_encoder:
             extractor = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
         else:
             extractor = AutoFeatureExtractor.from_pretrained(
                 temporary.folder, trust_remote_code=False
             )
-    labels = settings.get("id2label") or {}
-    config.id2label = {int(i): str(name) for i, name in labels.items()}
-    config.problem_type = DIMENSIONS.problem_type
-
-    mean = 0.0
-    deviation = 1.0
-    if attentive:
-        mean = float(settings.get("mean", 0))
-        deviation = float(settings.get("std", 1)) + 1e-6
-    tensors = {name: tensor for path in files for name, tensor in load_file(path).items()}
-    with torch.device("meta"):  # allocates no memory: a configuration may state any sizes
-        head = form.head(config.hidden_size, tensors)
-        model = DimensionalModel(config, head, mean, deviation)
-    _load(model, tensors, form, source)
-    return model, extractor
-
-
-def _regression_settings(model_path: str, revision: str | None) -> dict[str, Any] | None:
-    """The configuration of a model that may have one of the two heads; None for others."""
-    path = find_file(model_path, "config.json", revision, required=False)
-    settings = read_json(path, most=2**22) if path else None
-    if not isinstance(settings, dict):
-        return None
-    if settings.get("ssl_type") or settings.get("problem_type") == "regression":
-        return settings
-    return None
-
-
-def _form_of(files: Iterable[str]) -> _Form | None:
-    """Identify the form of publication from the names of the tensors in the files."""
-    names: set[str] = set()
-    for path in files:
-        with safe_open(path, "pt") as file:
-            names.update(file.keys())
-    for form in (_ATTENTIVE, _DENSE):
-        if form.required <= names:
-            return form
-    return None
+    return config, extractor
 
 
 def _named_encoder(settings: dict[str, Any], source: str) -> str:
@@ -238,22 +251,50 @@ def _named_encoder(settings: dict[str, Any], source: str) -> str:
     return encoder
 
 
-def _load(model: DimensionalModel, tensors: Tensors, form: _Form, source: str) -> None:
+def _describe_outputs(
+    config: PreTrainedConfig,
+    settings: dict[str, Any],
+    outputs: int,
+    label_names: Sequence[str] | None,
+    source: str,
+) -> None:
+    """Write the labels and the problem into the configuration of the encoder, in place.
+
+    Outputs are dimensions if the configuration says so, or if all of them have names of dimensions.
+    """
+    names = dict(enumerate(label_names or ()))
+    if not names:
+        stated = settings.get("id2label") or {}
+        names = {int(i): str(name) for i, name in stated.items()}
+    if not names:
+        names = {i: f"LABEL_{i}" for i in range(outputs)}
+    if outputs != len(names):
+        raise UserError(
+            f"{source}: {outputs} outputs, but {len(names)} labels (id2label in config.json, or "
+            "--label-names)"
+        )
+    config.id2label = names
+    config.label2id = {name: i for i, name in names.items()}
+
+    config.problem_type = settings.get("problem_type")
+    if all(name.strip().lower() in _DIMENSIONS for name in names.values()):
+        config.problem_type = DIMENSIONS.problem_type
+
+
+def _load(model: PublishedClassifier, tensors: Tensors, form: Form, source: str) -> None:
     """Load the published tensors into the model; every tensor must fit."""
     config = model.config
-    outputs = len(tensors[form.output])
-    if outputs != len(config.id2label):
-        raise UserError(
-            f"{source}: {outputs} outputs, but {len(config.id2label)} labels "
-            "(id2label in config.json)"
-        )
-    encoder_prefix = "ssl_model." if form is _ATTENTIVE else f"{ENCODERS[config.model_type].name}."
+    encoder_prefix = form.encoder_prefix or f"{ENCODERS[config.model_type].name}."
     prefixes = {**form.prefixes, encoder_prefix: "encoder."}
     state = {_MASK: torch.zeros(config.hidden_size)}
     for name, tensor in tensors.items():
         state[_our_name(name, prefixes)] = tensor.float()
 
-    missing, unexpected = model.load_state_dict(state, strict=False, assign=True)
+    try:
+        missing, unexpected = model.load_state_dict(state, strict=False, assign=True)
+    except RuntimeError as error:  # tensors of another shape
+        problem = str(error).splitlines()[-1].strip()
+        raise UserError(f"{source}: config.json does not describe its tensors: {problem}") from None
     different = sorted({*missing, *unexpected} - {_MASK})
     if different:
         raise UserError(
@@ -263,7 +304,7 @@ def _load(model: DimensionalModel, tensors: Tensors, form: _Form, source: str) -
 
 
 def _our_name(name: str, prefixes: Mapping[str, str]) -> str:
-    """The name that a published tensor has in `DimensionalModel`."""
+    """The name that a published tensor has in `PublishedClassifier`."""
     for theirs, ours in prefixes.items():
         if name.startswith(theirs):
             name = ours + name.removeprefix(theirs)

@@ -149,7 +149,7 @@ class Model(Section):
         None, description="Commit of the checkpoint on the Hub, or hash of its weights."
     )
     untrained: list[str] = Field(
-        [], description="Tensors that the model's files lack; they hold random numbers."
+        [], description="Always empty: a model whose files lack tensors is not evaluated."
     )
     learnt_from: list[str] | None = Field(
         None, description="Training corpora of an evaluated model; null if unknown."

@@ -137,10 +137,7 @@ def banners(report: Report) -> list[tuple[str, str, str]]:
         title = f"Evaluated on the {report.evaluated_split} split."
         rows.append(("warning", title, development(report)))
     for warning in report.warnings:
-        if report.model.untrained and "was never trained" in warning:
-            rows.append(("error", "Random predictions.", warning))
-        else:
-            rows.append(("warning", "Note:", warning))
+        rows.append(("warning", "Note:", warning))
     return rows
 
 

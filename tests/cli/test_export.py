@@ -21,7 +21,7 @@ def exports(monkeypatch):
 
 def test_options_reach_the_export(exports, capsys):
     options = ["--int8", "--output", "m.onnx", "--clips", "a.wav", "--clips", "b.wav"]
-    of_the_hub = ["--revision", "main", "--trust-remote-code"]
+    of_the_hub = ["--revision", "main", "--trust-remote-code", "--label-names", "angry, sad"]
     assert cli.main(["export", "a/model", *options, *of_the_hub, "--json"]) == 0
     exports.assert_called_once_with(
         "a/model",
@@ -30,6 +30,7 @@ def test_options_reach_the_export(exports, capsys):
         clips=["a.wav", "b.wav"],
         revision="main",
         trust_remote_code=True,
+        label_names=["angry", "sad"],
     )
     printed = json.loads(capsys.readouterr().out)
     assert printed["compared_on"] == "2 clips"
@@ -39,5 +40,11 @@ def test_options_reach_the_export(exports, capsys):
 def test_without_options_one_file_is_written_and_no_code_is_trusted(exports):
     assert cli.main(["export", "a/model", "--json"]) == 0
     exports.assert_called_once_with(
-        "a/model", None, int8=False, clips=None, revision=None, trust_remote_code=False
+        "a/model",
+        None,
+        int8=False,
+        clips=None,
+        revision=None,
+        trust_remote_code=False,
+        label_names=None,
     )

@@ -27,10 +27,16 @@ def recordings(monkeypatch):
 @pytest.mark.parametrize(("on_error", "skip"), [("skip", True), ("error", False)])
 def test_options_reach_the_model_and_the_recordings(model, recordings, on_error, skip, capsys):
     words = ["a/model", "x.wav", "y", "--on-error", on_error, "--device", "cpu"]
-    of_the_hub = ["--revision", "main", "--trust-remote-code"]
+    of_the_hub = ["--revision", "main", "--trust-remote-code", "--label-names", "angry, sad"]
     assert complaint(capsys, "predict", *words, *of_the_hub) == "error: model: stub"
     recordings.assert_called_once_with(["x.wav", "y"], skip=skip)
-    model.assert_called_once_with("a/model", revision="main", device="cpu", trust_remote_code=True)
+    model.assert_called_once_with(
+        "a/model",
+        revision="main",
+        device="cpu",
+        trust_remote_code=True,
+        label_names=["angry", "sad"],
+    )
 
 
 @pytest.mark.parametrize(

@@ -116,17 +116,11 @@ def test_training_recordings_are_recognized_under_other_names(run, roots, tmp_pa
     assert "recordings of their speakers, under other names" in " ".join(report.protocol.notes)
 
 
-def test_a_stock_checkpoint_with_a_random_head_is_flagged(random_head, roots, tmp_path, capsys):
+def test_a_stock_checkpoint_with_a_random_head_is_refused(random_head, roots, tmp_path, capsys):
     words = [random_head, "--corpus", "emodb", "--root", roots / "emodb"]
-    assert _evaluate(*words, "--output", tmp_path / "stock") == 0
-    report = json.loads((tmp_path / "stock" / "report.json").read_text())
-    assert report["warnings"][0].startswith(f"The classifier of {random_head} was never trained")
-    assert report["model"]["untrained"]
-    assert report["labels"] == LABELS
-    assert report["label_words"][0] == {"word": "ang", "emotion": "angry", "counted": True}
-    assert report["sources"]
-    assert "was never trained" in (tmp_path / "stock" / "index.html").read_text()
-    assert "was never trained" in capsys.readouterr().out
+    assert _evaluate(*words, "--output", tmp_path / "stock") == 2
+    assert f"{random_head}: a " in capsys.readouterr().err
+    assert not (tmp_path / "stock").exists()
 
 
 def test_an_evaluation_is_replaced_only_with_overwrite(run, roots, tmp_path, capsys):

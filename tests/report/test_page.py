@@ -120,15 +120,6 @@ def test_a_leaky_protocol_has_the_first_banner():
     assert views.banners(typed(whole_report(warnings=[]))) == []
 
 
-def test_random_predictions_have_a_red_banner():
-    report = whole_report(
-        warnings=["The classifier of x was never trained: 2 tensors are not in its files."]
-    )
-    assert [level for level, *_ in views.banners(typed(report))] == ["warning"]
-    report["model"]["untrained"] = ["classifier.weight"]
-    assert [level for level, *_ in views.banners(typed(report))] == ["error"]
-
-
 def test_silhouettes_of_emotions_and_speakers_are_compared():
     def sentences(emotions, speakers):
         report = whole_report()
