@@ -21,7 +21,7 @@ from ..corpora.mixture import MixtureItem
 from ..corpora.targets import names_of, targets_of
 from ..evaluation.tasks import TASKS
 from ..loading.plan import Blueprint, blueprint
-from ..loading.published import require_published
+from ..loading.published import is_model, require_published
 from ..models import ARCHITECTURES
 from ..models.preparation import Preparation
 from ..protocols import (
@@ -165,7 +165,8 @@ def _check_published_weights(recipe: Recipe) -> None:
         UserError: naming the file, its source and its SHA-256, if it is missing or another one.
     """
     model = recipe.model
-    if isinstance(model, TransferredSettings) and not model.random_init:
+    is_transferred = isinstance(model, TransferredSettings) and not model.random_init
+    if is_transferred and not is_model(model.checkpoint):
         network = ARCHITECTURES[model.architecture]
         require_published(network.config_class.model_type, model.checkpoint)
 

@@ -129,6 +129,7 @@ def _fit_with_sklearn(
         grid=run.recipe.training.grid,
         class_weights=None if loss.class_weights is None else loss.class_weights.tolist(),
         per_speaker=per_speaker,
+        has_statistics=data.plan.has_statistics,
     )
 
 
@@ -162,6 +163,7 @@ def _fit_with_trainer(
             callbacks=run.callbacks,
             transforms=make_transforms(run),
             cache=feature_caching(run),
+            has_statistics=run.data.plan.has_statistics,
         )
 
 

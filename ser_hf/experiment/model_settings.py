@@ -54,7 +54,18 @@ class ModelSettings(Settings):
 
 
 class NetworkSettings(ModelSettings):
-    """A network of ser_hf that is trained from random weights."""
+    """A network of ser_hf, trained from random weights or from another model of ser_hf."""
+
+    checkpoint: Annotated[
+        PathName | None,
+        Field(
+            description="the model that training starts from: a run, a model folder or a Hub id; "
+            "architecture and options may then be left out"
+        ),
+    ] = None
+    revision: Annotated[
+        str | None, Field(description="branch, tag or commit of a checkpoint on the Hub")
+    ] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -76,7 +87,11 @@ class TransferredSettings(NetworkSettings):
     """A network of ser_hf for which other projects have published weights."""
 
     checkpoint: Annotated[
-        PathName | None, Field(description="the file of the published weights")
+        PathName | None,
+        Field(
+            description="the file of the published weights, or the model that training starts "
+            "from: a run, a model folder or a Hub id"
+        ),
     ] = None
     random_init: Annotated[
         bool, Field(description="train from random weights in place of the published ones")
@@ -94,7 +109,7 @@ class EncoderSettings(ModelSettings):
     architecture: Annotated[
         Literal["encoder"], Field(description="a speech encoder with a checkpoint")
     ] = "encoder"
-    checkpoint: Annotated[PathName | None, Field(description="Hub id or folder")] = None
+    checkpoint: Annotated[PathName | None, Field(description="Hub id, model folder or run")] = None
     revision: Annotated[
         str | None, Field(description="branch, tag or commit of a checkpoint on the Hub")
     ] = None

@@ -12,6 +12,7 @@ from .model_settings import ENCODER, EncoderSettings, known_keys
 from .recipe import Recipe
 from .recipe_checks import check
 from .recipe_source import recipe_values
+from .warm_start import with_parent
 
 
 def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> Recipe:
@@ -29,7 +30,7 @@ def read_recipe(source: str | Path | Mapping[str, Any], overrides: Iterable[str]
     Raises:
         UserError: naming the wrong key (with its sections) or the wrong file.
     """
-    values = recipe_values(source, overrides)
+    values = with_parent(recipe_values(source, overrides))
     _check_cheaply(values)
     recipe = complete(validated(Recipe, values))
     check(recipe)

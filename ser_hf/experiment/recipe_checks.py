@@ -4,13 +4,19 @@ Checks within one section are in the class of this section. Each check function 
 `UserError` that names a key.
 """
 
+import dataclasses
+from typing import TYPE_CHECKING
+
 from ..evaluation.maps import require_installed
 from ..evaluation.tasks import DIMENSIONS, TASKS
 from ..training.settings import TrainingSettings
 from ..utils.errors import UserError
-from .model_settings import ENCODER, ModelSettings, NetworkSettings
+from .model_settings import ENCODER, NetworkSettings, TransferredSettings
 from .recipe import Recipe
 from .settings import FreezeSettings
+
+if TYPE_CHECKING:
+    from ..training.freezing import Freezing
 
 # Kinds of pooling that have no parameters.
 FIXED_POOLINGS = ("mean", "max", "mean_std")
@@ -42,7 +48,7 @@ def check(recipe: Recipe) -> None:
     _check_loss_of_task(recipe)
     _check_mixup(recipe)
     _check_balance(recipe)
-    _check_checkpoint(recipe.model)
+    _check_checkpoint(recipe)
     _check_network(recipe)
     _check_solver_of_model(recipe)
     _check_frozen(recipe)
@@ -171,15 +177,22 @@ def _weighted_corpora(recipe: Recipe) -> list[str]:
     ]
 
 
-def _check_checkpoint(model: ModelSettings) -> None:
-    """Refuse an encoder or a transferred network without a checkpoint."""
+def _check_checkpoint(recipe: Recipe) -> None:
+    """Refuse a missing checkpoint, and one that the solver would not use."""
+    model = recipe.model
     if model.architecture == ENCODER and not model.checkpoint:
         raise UserError("model.checkpoint: missing; encoder needs a Hub id or a folder")
-    if isinstance(model, NetworkSettings) and "checkpoint" in type(model).model_fields:
+    if isinstance(model, TransferredSettings):
         if not model.checkpoint and not model.random_init:
             raise UserError(
                 f"model.checkpoint: missing; {model.architecture} needs the file of its published "
                 "weights, or random_init: true"
+            )
+    elif isinstance(model, NetworkSettings) and model.checkpoint:
+        if recipe.training.solver == "sklearn":
+            raise UserError(
+                f"model.checkpoint: scikit-learn fits all of {model.architecture} anew; leave it "
+                "out"
             )
 
 
@@ -225,7 +238,8 @@ def _check_solver_of_model(recipe: Recipe) -> None:
 
 def _check_frozen(recipe: Recipe) -> None:
     """Refuse contradictory settings of `freeze`, and a cache of clips that change."""
-    _ = recipe.freeze.freezing  # raises for contradictory settings
+    freezing = recipe.freeze.freezing  # raises for contradictory settings
+    _check_frozen_random_weights(recipe, freezing)
     # The scikit-learn solver computes embeddings only once anyway.
     if not recipe.freeze.cache or recipe.training.solver != "trainer":
         return
@@ -235,6 +249,21 @@ def _check_frozen(recipe: Recipe) -> None:
             f"freeze.cache: augment.{augmentations[0]} changes what would be cached; "
             "leave out one of the two"
         )
+
+
+def _check_frozen_random_weights(recipe: Recipe, freezing: "Freezing") -> None:
+    """Refuse frozen parts of a network that starts from random weights."""
+    model = recipe.model
+    is_random = isinstance(model, NetworkSettings) and not model.checkpoint
+    if not is_random or isinstance(model, TransferredSettings):
+        return
+    unfrozen = dataclasses.asdict(type(freezing)())
+    for key, value in dataclasses.asdict(freezing).items():
+        if value != unfrozen[key]:
+            raise UserError(
+                f"freeze.{key}: {model.architecture} starts from random weights; leave it out, or "
+                "set model.checkpoint"
+            )
 
 
 def _check_lora(recipe: Recipe) -> None:

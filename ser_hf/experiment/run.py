@@ -28,7 +28,6 @@ from .data import ExperimentData, foil_protocol, load_experiment_data
 from .fitting import make_loss, make_transforms, train
 from .folds import aggregate, child_runs, is_single, kind_of_children, read_child_predictions
 from .measuring import conditions_of, evaluate_run
-from .model_settings import EncoderSettings
 from .outputs import open_folder, require_same_clips, save_aggregate, save_run
 from .recipe import Recipe
 
@@ -149,7 +148,7 @@ def _check_folder(
 def _resolved(recipe: Recipe, data: ExperimentData) -> Recipe:
     """The recipe with the level that `audio.level: auto` became, and the checkpoint's commit."""
     model = recipe.model
-    if isinstance(model, EncoderSettings):
+    if "revision" in type(model).model_fields:
         model = model.replace(revision=data.plan.revision)
     return recipe.replace(
         audio=recipe.audio.replace(level=data.plan.preparation.level), model=model

@@ -372,6 +372,20 @@ def _without_preparation(
         raise UserError(
             f"model.checkpoint: {source} takes functionals; set model.architecture to train one"
         )
+    _warn_of_other_preparation(extractor, source, preparation)
+    return extractor.stock()
+
+
+def warn_of_preparation(checkpoint: Checkpoint, preparation: Preparation) -> None:
+    """Log a warning if a model of ser_hf was trained on clips that were prepared in another way."""
+    extractor = checkpoint.extractor
+    if isinstance(extractor, PreparedFeatureExtractor):
+        _warn_of_other_preparation(extractor, checkpoint.source, preparation)
+
+
+def _warn_of_other_preparation(
+    extractor: PreparedFeatureExtractor, source: str, preparation: Preparation
+) -> None:
     if extractor.preparation != preparation:
         logger.warning(
             "%s was trained on waveforms prepared in another way (%s) than in the recipe's "
@@ -379,4 +393,3 @@ def _without_preparation(
             source,
             extractor.preparation,
         )
-    return extractor.stock()

@@ -25,10 +25,18 @@ from .checkpoint import (
     read_checkpoint,
     set_options,
     waveform_extractor,
+    warn_of_preparation,
     with_head,
 )
 from .encoders import ENCODERS, encoder_config, longest_clip, mask_valid, shortest_clip
-from .published import published_file
+from .parent import (
+    LabelMatch,
+    is_documented,
+    match_labels,
+    model_source,
+    require_same_network,
+)
+from .published import is_model, published_file
 
 _LABELS = "the labels of the corpus decide"
 _PRECISION = "weights are in float32; use training.precision"
@@ -57,8 +65,9 @@ class Blueprint:
     """The plan of a model: everything except its weights, which `checkpoint` contains.
 
     `checkpoint` is a Hub id (with the commit `revision`), a folder, or the weight file of a
-    transferred network. `gradient_free_head` is true for support vector machines and forests,
-    which only scikit-learn can fit.
+    transferred network. `labels` compares the labels with those of the model of ser_hf that
+    `checkpoint` is, and is None if `checkpoint` is no such model. `gradient_free_head` is true for
+    support vector machines and forests, which only scikit-learn can fit.
     """
 
     config: PreTrainedConfig
@@ -69,6 +78,12 @@ class Blueprint:
     attention: str | None = None
     revision: str | None = None
     gradient_free_head: bool = False
+    labels: LabelMatch | None = None
+
+    @property
+    def has_statistics(self) -> bool:
+        """Whether the weights contain the statistics of the front end's training clips."""
+        return self.labels is not None
 
     @property
     def published_extractor(self) -> SequenceFeatureExtractor:
@@ -134,8 +149,8 @@ def blueprint(
     Args:
         architecture: a key of `ser_hf.models.ARCHITECTURES`, or ``"encoder"`` for `checkpoint`.
         normalize: whether to standardize each clip; None for the checkpoint's setting.
-        checkpoint: Hub id or folder of a speech encoder or of a model of ser_hf, or a file of
-            published weights.
+        checkpoint: Hub id or folder of a speech encoder or of a model of ser_hf (also the folder of
+            its run), or a file of published weights.
         revision: branch, tag or commit of a checkpoint on the Hub.
         window: seconds to which the input of Whisper is shortened.
         problem_type: value for the configuration, see `ser_hf.evaluation.tasks`.
@@ -153,8 +168,12 @@ def blueprint(
     head = Head(pooling, tuple(head_layers), head_dropout, weighted_layer_sum)
     task = _Task(labels, problem_type, ranges)
 
+    label_match = None
     if architecture == "encoder":
-        source = read_checkpoint(checkpoint, revision)
+        source = read_checkpoint(model_source(checkpoint), revision)
+        checkpoint = source.source
+        if is_documented(source):
+            label_match = match_labels(source.config.id2label, labels)
         config = with_head(source, head, sampling_rate)
         task.describe(config)
         set_options(config, source.source, options)
@@ -177,14 +196,20 @@ def blueprint(
         config, network = plan_network(architecture, sampling_rate, options, **task.label_names)
         task.describe(config)
         extractor = waveform_extractor(sampling_rate, bool(normalize))
-        if architecture not in TRANSFERRED:
-            checkpoint = None
-            random_init = True
-        elif not random_init:
-            published_file(config.model_type, checkpoint)  # raises if the file is missing
-        # Only encoders have these two settings.
-        attention = None
-        revision = None
+        attention = None  # only encoders have this setting
+        is_file = architecture in TRANSFERRED and not is_model(checkpoint)
+        if checkpoint is not None and not random_init and not is_file:
+            source = read_checkpoint(model_source(checkpoint), revision)
+            require_same_network(source, config, extractor)
+            warn_of_preparation(source, preparation)
+            label_match = match_labels(source.config.id2label, labels)
+            checkpoint = source.source
+            revision = source.revision
+        else:
+            revision = None
+            random_init = random_init or not is_file
+            if not random_init:
+                published_file(config.model_type, checkpoint)  # raises if the file is missing
 
     head_parameters = network.classifier.parameters()
     return Blueprint(
@@ -196,6 +221,7 @@ def blueprint(
         attention=attention,
         revision=revision,
         gradient_free_head=not any(parameter.requires_grad for parameter in head_parameters),
+        labels=None if random_init else label_match,
     )
 
 

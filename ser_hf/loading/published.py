@@ -5,6 +5,7 @@ This module needs no torch, so that a missing file is found before anything is l
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +84,22 @@ PUBLISHED = {
         recipe="ravdess_vggish",
     ),
 }
+
+
+# The suffixes of files of weights.
+_WEIGHT_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def is_model(checkpoint: str | None) -> bool:
+    """Whether a checkpoint is a model (folder or Hub id), not a file of published weights."""
+    if checkpoint is None:
+        return False
+    path = Path(checkpoint)
+    if path.exists():
+        return path.is_dir()
+    is_weight_file = path.suffix in _WEIGHT_SUFFIXES
+    return not is_weight_file and _HUB_ID.fullmatch(checkpoint) is not None
 
 
 def architecture_of(model_type: str) -> str:

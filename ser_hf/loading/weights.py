@@ -9,7 +9,8 @@ Only a new head has random tensors, and the log says so:
 - For a model of ser_hf every tensor must match, except the last layer if the labels differ, and a
   new layer sum.
 
-Labels are compared by name. If the same labels are in another order, the last layer is reordered.
+Labels are compared by name. The last layer keeps the rows of the labels that the checkpoint has
+too, whatever their order. The rows of other labels are random.
 `masked_spec_embed` is used in training only. It may be dropped or new, as the recipe masks or not.
 """
 
@@ -17,12 +18,13 @@ import contextlib
 import copy
 import dataclasses
 import logging
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -38,6 +40,7 @@ from ..utils.errors import UserError
 from .data_only import data_only
 from .encoders import ENCODERS, encoder_config
 from .files import first_line
+from .parent import LabelMatch, match_labels
 
 logger = logging.getLogger(__name__)
 
@@ -80,44 +83,59 @@ def load_model(
         if isinstance(config, PooledEncoderConfig) and other_kind:
             return _load_on_stock_encoder(checkpoint, config, temporary.folder, **settings)
         loaded = _read(checkpoint, config, temporary.folder, **settings)
+        labels = _fit_labels(loaded.model, saved_config.id2label, temporary.folder)
 
-    changed, reordered = _fit_labels(loaded.model, saved_config.id2label, loaded.new)
-    _log(checkpoint, loaded.new | changed, loaded.dropped | changed, reordered)
+    _log(checkpoint, loaded.new, loaded.dropped, labels)
     return loaded.model
 
 
 @torch.no_grad()
 def _fit_labels(
-    model: PreTrainedModel, saved_labels: Mapping[int, str], new: Container[str]
-) -> tuple[set[str], bool]:
-    """Reorder the last layer for the model's labels, or initialize it again if labels differ.
+    model: PreTrainedModel, saved_labels: Mapping[int, str], folder: str
+) -> LabelMatch | None:
+    """Give each label of the model its row of the checkpoint's last layer; new labels are random.
 
-    Returns the names of the tensors that were initialized again, and whether rows were reordered.
-    A head that scikit-learn fits does not change.
+    Returns the comparison of the labels; None if the labels are equal, or if the checkpoint has no
+    last layer of this width. A head that scikit-learn fits does not change.
     """
     linear = [
         name for name, module in model.classifier.named_modules() if isinstance(module, nn.Linear)
     ]
     labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
-    old_labels = [saved_labels[i] for i in sorted(saved_labels)]
-    if not linear or labels == old_labels:
-        return set(), False
+    names = [saved_labels[i] for i in sorted(saved_labels)]
+    if not linear or labels == names:
+        return None
 
     name = f"classifier.{linear[-1]}".rstrip(".")
     last = model.get_submodule(name)
-    tensors = {f"{name}.{key}": tensor for key, tensor in last.named_parameters()}
-    if any(key in new for key in tensors):
-        return set(), False
-    if sorted(labels) == sorted(old_labels):
-        rows = [old_labels.index(label) for label in labels]
-        for tensor in tensors.values():
-            tensor.copy_(tensor[rows])
-        return set(), True
+    saved = _saved_tensors(folder, [f"{name}.{key}" for key, _ in last.named_parameters()])
+    width = last.weight.shape[1]
+    weight = saved.get(f"{name}.weight")
+    if weight is None or weight.shape != (len(names), width):
+        return None
 
-    for tensor in tensors.values():
-        tensor._is_hf_initialized = False  # otherwise transformers would keep the old values
+    for parameter in last.parameters():
+        parameter._is_hf_initialized = False  # otherwise transformers would keep the old values
     model._init_weights(last)
-    return set(tensors), False
+    match = match_labels(saved_labels, labels)
+    for key, parameter in last.named_parameters():
+        saved_rows = saved.get(f"{name}.{key}")
+        if saved_rows is None:
+            continue
+        for label in match.kept:
+            parameter[labels.index(label)] = saved_rows[names.index(label)]
+    return match
+
+
+def _saved_tensors(folder: str, names: Iterable[str]) -> dict[str, torch.Tensor]:
+    """The tensors of these names in the safetensors files of a folder, in float32."""
+    wanted = set(names)
+    tensors = {}
+    for path in sorted(Path(folder).glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for name in wanted.intersection(file.keys()):
+                tensors[name] = file.get_tensor(name).float()
+    return tensors
 
 
 def _load_on_stock_encoder(
@@ -309,24 +327,41 @@ def _encoder_test(model: PreTrainedModel) -> Callable[[str], bool]:
 
 
 def _log(
-    checkpoint: str, new: Iterable[str], dropped: Iterable[str], reordered: bool = False
+    checkpoint: str,
+    new: Iterable[str],
+    dropped: Iterable[str],
+    labels: LabelMatch | None = None,
 ) -> None:
-    """Log which modules are new, reordered and dropped."""
+    """Log which modules are new and dropped, and which labels of the last layer are kept."""
     new_modules = _top_modules(new)
     head = [name for name in new_modules if name != _MASK]
     notes = []
-    if head:
+    if head and (labels is None or not labels.kept):
         notes.append(f"new, random head: {', '.join(head)}")
     if _MASK in new_modules:
         notes.append(f"new, random: {_MASK}, which only training uses")
-    if reordered:
-        notes.append("last layer reordered to our labels")
+    if labels is not None:
+        notes += _label_notes(labels)
     if not notes:
         notes.append("nothing is new")
     dropped_modules = _top_modules(dropped)
     if dropped_modules:
         notes.append(f"dropped: {', '.join(dropped_modules)}")
     logger.info("weights of %s: %s", checkpoint, "; ".join(notes))
+
+
+def _label_notes(labels: LabelMatch) -> list[str]:
+    """Descriptions of the rows of the last layer."""
+    notes = []
+    if labels.kept and not labels.new and not labels.dropped:
+        notes.append("last layer reordered to our labels")
+    elif labels.kept:
+        notes.append(f"last layer kept for {', '.join(labels.kept)}")
+    if labels.new:
+        notes.append(f"new, random rows of the last layer: {', '.join(labels.new)}")
+    if labels.dropped:
+        notes.append(f"rows of the last layer left out: {', '.join(labels.dropped)}")
+    return notes
 
 
 def _top_modules(keys: Iterable[str]) -> list[str]:

@@ -195,6 +195,7 @@ def fit(
     transforms: TrainTransforms | None = None,
     cache: FeatureCaching | None = None,
     planned_steps: int | None = None,
+    has_statistics: bool = False,
 ) -> Fit:
     """Train the parameters of `model` that require a gradient, and load the best checkpoint.
 
@@ -206,6 +207,8 @@ def fit(
         cache: settings to compute frozen features once. Checkpoints then lack the frozen modules;
             the model has them again after the training.
         planned_steps: number of steps of the learning rate schedule, if the training ends earlier.
+        has_statistics: whether the weights contain the statistics of the front end; otherwise they
+            are computed from the training clips.
 
     Returns:
         The model of the best checkpoint, its validation metric, and notes for the report. Without
@@ -226,10 +229,11 @@ def fit(
     cached = None
     if cache is not None:
         train = fixed_crops(train, store)
-        fit_statistics(model, collator, train, arguments.per_device_eval_batch_size)
+        if not has_statistics:
+            fit_statistics(model, collator, train, arguments.per_device_eval_batch_size)
         cached = CachedTraining(model, cache, collator, train, validation, arguments)
         collator = cached.collator
-    elif checkpoint is None:  # a checkpoint contains the statistics already
+    elif checkpoint is None and not has_statistics:  # a checkpoint contains the statistics already
         fit_statistics(model, collator, train, arguments.per_device_eval_batch_size)
 
     log = EpochLog()

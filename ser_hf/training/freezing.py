@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ..loading.encoders import ENCODERS, Encoder, encoder_entry
+from ..models.modeling_base import AcousticClassifier
 from ..models.modeling_pooled_encoder import PooledEncoderConfig
 from ..models.modeling_transfer import TransferClassifier
 from ..utils.errors import UserError
@@ -27,6 +28,8 @@ _SAVED = "modules_to_save"
 
 # The names of the parts of a transferred network, in the same form as those of encoders.
 _TRANSFERRED = Encoder("encoder", stem=(), layers="layers", above=(), lora_targets=())
+# In the other networks of ser_hf, the first list of modules with one of these names has the layers.
+_LAYER_LISTS = ("blocks", "stages", "layers")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +37,8 @@ class Structure:
     """The full names of the modules of an encoder.
 
     `layers` are in order from bottom to top. `above` are the modules after the layers (norm,
-    adapter).
+    adapter). `encoder` is empty for a network whose encoder is no module: then everything but the
+    classifier belongs to the encoder.
     """
 
     encoder: str
@@ -49,7 +53,10 @@ class Structure:
         ``("layer", i)`` in layer i, ``("stem", 0)`` in the stem, and ``("input", 0)`` for the rest
         of the encoder (projection, positions).
         """
-        if not _is_within(name, [self.encoder]):
+        in_encoder = _is_within(name, [self.encoder])
+        if not self.encoder:
+            in_encoder = not _is_within(name, ["classifier"])
+        if not in_encoder:
             return "head", 0
         for i, layer in enumerate(self.layers):
             if _is_within(name, [layer]):
@@ -79,6 +86,8 @@ def structure(model: nn.Module, key: str = "model.architecture") -> Structure:
         entry = dataclasses.replace(encoder_entry(inner.config), name="encoder")
     elif kind in ENCODERS:
         entry = encoder_entry(inner.config)
+    elif isinstance(inner, AcousticClassifier) and _has_layers(inner):
+        return _network_structure(inner)
     else:
         raise UserError(f"{key}: {type(inner).__name__} has no encoder; leave it out")
 
@@ -95,6 +104,47 @@ def structure(model: nn.Module, key: str = "model.architecture") -> Structure:
         layers=tuple(layers),
         above=tuple(name for name in above if name in names),
     )
+
+
+def _has_layers(network: AcousticClassifier) -> bool:
+    """Whether a network has parameters besides those of its classifier."""
+    return any(not name.startswith("classifier.") for name, _ in network.named_parameters())
+
+
+def _network_structure(network: AcousticClassifier) -> Structure:
+    """The parts of a network of ser_hf whose encoder is no module.
+
+    The modules before the list of layers are the stem, those after it are above. Parallel branches
+    are no layers.
+    """
+    stem: list[str] = []
+    layers: list[str] = []
+    above: list[str] = []
+    for name, module in network.named_children():
+        if name in ("front_end", "classifier"):
+            continue
+        found_layers = [] if layers else _layer_names(name, module)
+        if found_layers:
+            layers = found_layers
+        elif layers:
+            above.append(name)
+        else:
+            stem.append(name)
+    if not layers:
+        # Without layers, a frozen stem would be the whole encoder.
+        above = stem
+        stem = []
+    return Structure("", stem=tuple(stem), layers=tuple(layers), above=tuple(above))
+
+
+def _layer_names(name: str, module: nn.Module) -> list[str]:
+    """The full names of the layers, if a module is a list of layers or has one."""
+    if isinstance(module, nn.ModuleList) and name in _LAYER_LISTS:
+        return [f"{name}.{i}" for i in range(len(module))]
+    for child_name, child in module.named_children():
+        if isinstance(child, nn.ModuleList) and child_name in _LAYER_LISTS:
+            return [f"{name}.{child_name}.{i}" for i in range(len(child))]
+    return []
 
 
 def bare(name: str) -> str:

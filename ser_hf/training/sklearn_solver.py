@@ -103,6 +103,7 @@ def fit_classical(
     grid: Mapping[str, Sequence[Any]],
     class_weights: Sequence[float] | None = None,
     per_speaker: bool = False,
+    has_statistics: bool = False,
 ) -> Fit:
     """Select a candidate from a grid by cross-validation, and fit it to all clips.
 
@@ -125,6 +126,8 @@ def fit_classical(
         grid: {setting: values to try}, see `GRIDS`.
         per_speaker: whether to standardize the vectors of each speaker separately; the fitted model
             then needs vectors that are standardized in this way.
+        has_statistics: whether the weights contain the statistics of the front end; otherwise they
+            are computed from `train`.
 
     Raises:
         UserError: if layers other than the classifier need training, or a class has too few clips.
@@ -134,7 +137,8 @@ def fit_classical(
     collator = Collator(store, extractor)
     loss = ClassificationLoss(class_weights)
     trainer = EmotionTrainer(model, arguments, collator, train, validation, loss)
-    fit_statistics(model, collator, train, arguments.per_device_eval_batch_size)
+    if not has_statistics:
+        fit_statistics(model, collator, train, arguments.per_device_eval_batch_size)
 
     rows = np.asarray(train["row"][:])
     labels = np.asarray(train["labels"][:])
