@@ -34,11 +34,18 @@ from ..protocols import (
     split_by,
 )
 from ..protocols.settings import RandomSettings
+from ..report.card import public_name
 from ..utils.cache import key_of
 from ..utils.errors import UserError
 from .level import loudness_note
 from .model_settings import TransferredSettings
-from .provenance import inherited_provenance, inherited_speakers_note
+from .provenance import (
+    TrainingProvenance,
+    inherited_provenance,
+    require_new_to_parent,
+    validation_note,
+    with_parent_speakers,
+)
 from .recipe import Recipe
 
 logger = logging.getLogger(__name__)
@@ -130,13 +137,17 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
 
     provenance = inherited_provenance(plan)
     inherited = sorted(provenance.speakers) if provenance else []
+    splits = with_parent_speakers(splits, dataset, provenance)
+    if protocol.parent_speakers == "error":
+        require_new_to_parent(splits, dataset, provenance, plan.checkpoint)
     # `read_corpus` has logged the notes about the corpus.
     notes = list(corpus.notes)
     notes += _log_warnings(
         *notes_about_recordings(dataset, store),
         level_note,
         contradictions(splits, dataset),
-        inherited_speakers_note(inherited, splits),
+        validation_note(splits, provenance),
+        _unknown_parent_note(plan, provenance),
     )
     folds = _audit_folds(dataset, splits, protocol, duplicates)
     foil = []
@@ -169,6 +180,16 @@ def _check_published_weights(recipe: Recipe) -> None:
     if is_transferred and not is_model(model.checkpoint):
         network = ARCHITECTURES[model.architecture]
         require_published(network.config_class.model_type, model.checkpoint)
+
+
+def _unknown_parent_note(plan: Blueprint, provenance: TrainingProvenance | None) -> str | None:
+    """The note for the report if nobody knows what a parent of ser_hf was trained on."""
+    if plan.labels is None or provenance is not None:
+        return None
+    return (
+        f"The training data of {public_name(plan.checkpoint)}, from which training starts, are "
+        "unknown: if it was trained with test speakers, the figures are too high."
+    )
 
 
 def _log_warnings(*notes: str | None) -> list[str]:

@@ -36,7 +36,6 @@ from .embedding_maps import NO_EMBEDDINGS, has_embeddings
 from .evaluated_clips import (
     EvaluatedClips,
     EvaluationOptions,
-    recognized_speakers,
     select_test_clips,
 )
 from .label_mapping import (
@@ -46,7 +45,7 @@ from .label_mapping import (
     label_mapping,
     predictions_in_classes,
 )
-from .provenance import TrainingProvenance, training_provenance
+from .provenance import TrainingProvenance, recognized_speakers, training_provenance
 from .robustness import OpenedConditions, open_conditions, robustness_of
 from .sections import environment_section, extended
 

@@ -20,7 +20,6 @@ from ..utils.errors import UserError
 from ..utils.settings import OpenShare, PathName
 from ..utils.validation import Options
 from .provenance import TrainingProvenance
-from .training_clips import among
 
 logger = logging.getLogger(__name__)
 
@@ -157,21 +156,6 @@ def select_test_clips(
         dataset=dataset,
         protocol=_protocol_section(dataset, selection, speakers, reasons, provenance),
         audit=_audit_section(speakers, provenance),
-    )
-
-
-def recognized_speakers(dataset: Dataset, provenance: TrainingProvenance | None) -> frozenset[str]:
-    """The speakers with a recording that the model was trained on, under any name.
-
-    Args:
-        dataset: clips with the column `content_hash`.
-    """
-    if provenance is None or not provenance.clips:
-        return frozenset()
-    is_trained = among(dataset["content_hash"][:], provenance.clips)
-    speakers = dataset["speaker"][:]
-    return frozenset(
-        speaker for speaker, trained in zip(speakers, is_trained, strict=True) if trained
     )
 
 

@@ -25,6 +25,7 @@ from ..report.views import counted
 from ..utils.environment import git_revision, package_versions, processor_name, usable_cores
 from .context import RunContext
 from .data import Fold
+from .parent import parent_section
 from .recipe import Recipe
 
 # The description of each step of the preparation in the report.
@@ -224,6 +225,7 @@ def model_section(recipe: Recipe, plan: Blueprint) -> Model:
         revision=revision,
         base_model=base_model,
         remote_code=plan.remote_code,
+        parent=parent_section(plan),
         padding_safe=plan.padding_safe,
         sampling_rate=plan.extractor.sampling_rate,
         preparation=_preparation(plan.preparation),
@@ -234,7 +236,7 @@ def model_section(recipe: Recipe, plan: Blueprint) -> Model:
     changes: dict[str, Any] = {}
     if architecture == "encoder":
         changes["encoder"] = encoder_config(plan.config).model_type
-    if has_published_weights and architecture in TRANSFERRED:
+    if has_published_weights and architecture in TRANSFERRED and plan.labels is None:
         weights = PUBLISHED[plan.config.model_type]
         changes["origin"] = Origin(
             file=weights.file, source=weights.source, licence=weights.licence

@@ -24,8 +24,8 @@ from .checkpoint import (
     configure_extractor,
     read_checkpoint,
     set_options,
-    waveform_extractor,
     warn_of_preparation,
+    waveform_extractor,
     with_head,
 )
 from .encoders import ENCODERS, encoder_config, longest_clip, mask_valid, shortest_clip

@@ -85,7 +85,14 @@ def load_model(
         loaded = _read(checkpoint, config, temporary.folder, **settings)
         labels = _fit_labels(loaded.model, saved_config.id2label, temporary.folder)
 
-    _log(checkpoint, loaded.new, loaded.dropped, labels)
+    last_layer = set()
+    if labels is not None and labels.kept:
+        # Its rows are described by their labels.
+        last_layer = _tensors_of(_last_layer(loaded.model))
+    if config.model_type.startswith("ser_"):
+        taken = set(loaded.model.state_dict()) - loaded.new - last_layer
+        logger.info("loaded %d tensors: %s", len(taken), ", ".join(_top_modules(taken)))
+    _log(checkpoint, loaded.new - last_layer, loaded.dropped - last_layer, labels)
     return loaded.model
 
 
@@ -98,17 +105,14 @@ def _fit_labels(
     Returns the comparison of the labels; None if the labels are equal, or if the checkpoint has no
     last layer of this width. A head that scikit-learn fits does not change.
     """
-    linear = [
-        name for name, module in model.classifier.named_modules() if isinstance(module, nn.Linear)
-    ]
+    name = _last_layer(model)
     labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
     names = [saved_labels[i] for i in sorted(saved_labels)]
-    if not linear or labels == names:
+    if name is None or labels == names:
         return None
 
-    name = f"classifier.{linear[-1]}".rstrip(".")
     last = model.get_submodule(name)
-    saved = _saved_tensors(folder, [f"{name}.{key}" for key, _ in last.named_parameters()])
+    saved = _saved_tensors(folder, _tensors_of(name))
     width = last.weight.shape[1]
     weight = saved.get(f"{name}.weight")
     if weight is None or weight.shape != (len(names), width):
@@ -127,9 +131,21 @@ def _fit_labels(
     return match
 
 
-def _saved_tensors(folder: str, names: Iterable[str]) -> dict[str, torch.Tensor]:
+def _last_layer(model: PreTrainedModel) -> str | None:
+    """The name of the linear layer whose outputs are the logits; None for other classifiers."""
+    linear = [
+        name for name, module in model.classifier.named_modules() if isinstance(module, nn.Linear)
+    ]
+    return f"classifier.{linear[-1]}".rstrip(".") if linear else None
+
+
+def _tensors_of(layer: str) -> set[str]:
+    """The names of the tensors of a linear layer."""
+    return {f"{layer}.weight", f"{layer}.bias"}
+
+
+def _saved_tensors(folder: str, wanted: set[str]) -> dict[str, torch.Tensor]:
     """The tensors of these names in the safetensors files of a folder, in float32."""
-    wanted = set(names)
     tensors = {}
     for path in sorted(Path(folder).glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:

@@ -51,6 +51,13 @@ class ProtocolSettings(Settings):
             "or not searched for (`skip`)"
         ),
     ] = "error"
+    parent_speakers: Annotated[
+        Literal["error", "tell"],
+        Field(
+            description="test speakers that the model of `model.checkpoint` was trained with: an "
+            "error (`error`), or tested, with a warning in the headline (`tell`)"
+        ),
+    ] = "error"
 
     @field_validator("folds")
     @classmethod

@@ -35,7 +35,9 @@ class Split:
 
     `apart` has, for each pair of parts, the columns in which the two parts share no value; the
     audit verifies this. Recordings are always kept apart. `fold` is the title of a fold, which
-    describes its test clips. `notes` are for readers of the results.
+    describes its test clips. `notes` are for readers of the results. `parent_speakers`
+    are the test speakers that the initial checkpoint was trained with, and `parent_unnamed` the
+    corpora whose unknown speakers may be in the test split and in the checkpoint's training data.
     """
 
     name: str
@@ -45,6 +47,8 @@ class Split:
     apart: dict[str, tuple[str, ...]]
     fold: str | None = None
     notes: tuple[str, ...] = ()
+    parent_speakers: tuple[str, ...] = ()
+    parent_unnamed: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         clips = ", ".join(f"{len(self.rows[part])} {part}" for part in PARTS)
@@ -70,8 +74,9 @@ class Split:
     def leak(self) -> str | None:
         """A sentence about test speakers in train or validation; None without such a leak.
 
-        If speakers are unknown, test speakers may be in train or validation, which is a leak too.
-        With a leak, results are better than results on unseen speakers.
+        Test speakers that the initial checkpoint was trained with are a leak too. If speakers are
+        unknown, test speakers may be in train or validation, which is also a leak. With a leak,
+        results are better than results on unseen speakers.
         """
         used_for = {"train": "used for training", "validation": "used to select the checkpoint"}
         tested = self.speakers["test"]
@@ -92,6 +97,22 @@ class Split:
                     f"speakers, so test speakers may have been {use}, and these figures may not "
                     "hold for unseen speakers."
                 )
+        return self._parent_leak()
+
+    def _parent_leak(self) -> str | None:
+        """A sentence about test speakers that the initial checkpoint was trained with."""
+        if self.parent_speakers:
+            return (
+                f"Speaker-dependent: {len(self.parent_speakers)} of the "
+                f"{len(self.speakers['test'])} test speakers were training speakers of the model "
+                "that this one starts from, so these figures do not hold for unseen speakers."
+            )
+        if self.parent_unnamed:
+            return (
+                f"Possibly speaker-dependent: clips of {', '.join(self.parent_unnamed)} have "
+                "unknown speakers, so the model that this one starts from may have been trained "
+                "with test speakers, and these figures may not hold for unseen speakers."
+            )
         return None
 
     def apply(self, dataset: Dataset) -> DatasetDict:

@@ -203,6 +203,7 @@ def model_card(
         "card_data": metadata.to_yaml(),
         "corpus": training_data.facts(),
         "corpora_facts": trained,
+        "parent": model.parent,
         "location": location,
         "architecture": architecture,
         "about": about,
@@ -234,7 +235,12 @@ def _metadata(
     facts = corpora_of(report, corpus, "train", "validation").facts()
     evaluated = corpora_of(report, corpus, report.evaluated_split).facts_of_each()
     is_hub_id = _HUB_ID.fullmatch(location) and not Path(location).exists()
-    licensed = [*trained, OPENSMILE] if "openSMILE" in model.preparation else trained
+    licensed = [*trained, OPENSMILE] if "openSMILE" in model.preparation else list(trained)
+    if model.parent:
+        names = {facts["name"] for facts in trained}
+        for parent_corpus in model.parent.corpora:
+            if parent_corpus.name not in names:
+                licensed.append(parent_corpus.model_dump())
     base = {}
     if model.base_model:
         # The relation is also finetune for adapters, because they are merged into the weights.
@@ -267,7 +273,10 @@ def _network(report: Report, settings: Mapping[str, Any]) -> tuple[str, str]:
         sentence += plain(
             f" Its encoder starts from {origin.file} ({origin.source}, license: {origin.licence})."
         )
-    return linked(sentence or _encoder(report, settings)), linked(about)
+    sentence = sentence or _encoder(report, settings)
+    if report.model.parent:
+        sentence += plain(f" Its training starts from {report.model.parent.name}.")
+    return linked(sentence), linked(about)
 
 
 def _shown_recipe(recipe: Mapping[str, Any]) -> str:

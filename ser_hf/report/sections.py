@@ -114,6 +114,35 @@ class Origin(Section):
     licence: str = Field(description="License of the weights.")
 
 
+class TrainingCorpus(Section):
+    """A corpus that a parent model was trained on."""
+
+    name: str = Field(description="Name of the corpus.")
+    title: str = Field(description="Its name in sentences.")
+    license: str | list[str] | None = Field(None, description="License; null if unknown.")
+    language: str | list[str] | None = Field(None, description="Language; null if unknown.")
+    url: str | None = Field(None, description="Its page.")
+    non_commercial: bool = Field(False, description="Whether commercial use is excluded.")
+
+
+class Parent(Section):
+    """The model of ser_hf that the training starts from."""
+
+    name: str = Field(description="Its Hub id, or the name of its run.")
+    protocol: str | None = Field(None, description="Its protocol; null if it has no report.")
+    sha256: str | None = Field(None, description="Fingerprint of its splits.")
+    corpora: list[TrainingCorpus] = Field(
+        [], description="The corpora that it and its own parents were trained on."
+    )
+    origin: Origin | None = Field(
+        None, description="The file of published weights that it or its parents started from."
+    )
+    kept_labels: list[str] = Field(
+        [], description="Labels whose rows of the last layer come from it."
+    )
+    new_labels: list[str] = Field([], description="Labels with new rows, which were random.")
+
+
 class Model(Section):
     """The network."""
 
@@ -132,6 +161,9 @@ class Model(Section):
     )
     origin: Origin | None = Field(
         None, description="The file of published weights that the network starts from."
+    )
+    parent: Parent | None = Field(
+        None, description="The model of ser_hf that the training starts from."
     )
     remote_code: bool = Field(False, description="Whether loading needs trust_remote_code.")
     padding_safe: bool | None = Field(

@@ -9,10 +9,9 @@ from support.reports import typed, whole_report
 from ser_hf.corpora import Corpus
 from ser_hf.experiment.evaluated_clips import (
     EvaluationOptions,
-    recognized_speakers,
     select_test_clips,
 )
-from ser_hf.experiment.provenance import TrainingProvenance
+from ser_hf.experiment.provenance import TrainingProvenance, recognized_speakers
 from ser_hf.experiment.training_clips import short_hash
 from ser_hf.report.views import evaluated_speakers
 from ser_hf.utils.errors import UserError

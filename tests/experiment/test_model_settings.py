@@ -95,7 +95,7 @@ def test_keys_of_encoders_are_refused_for_networks():
     with pytest.raises(UserError) as error:
         read_recipe(CRNN, ["model.head_layers=[4]"])
     assert str(error.value) == ("model.head_layers: belongs to architecture encoder, not to crnn")
-    for key, value in {"checkpoint": "a/b", "revision": "main", "window": "3"}.items():
+    for key, value in {"random_init": "true", "window": "3"}.items():
         with pytest.raises(UserError, match=rf"^model\.{key}: "):
             read_recipe(CRNN, [f"model.{key}={value}"])
 

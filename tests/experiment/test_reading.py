@@ -98,7 +98,7 @@ def test_the_word_no_reaches_training_arguments_as_text(tmp_path):
         ("model.lstm_hiden=3", "model.lstm_hiden"),
         ("model.channels=[8, wide]", "model.channels"),
         ("model.pooling=median", "model.pooling"),
-        ("model.checkpoint=some/model", "model.checkpoint"),
+        ("model.random_init=true", "model.random_init"),
         ("model.architecture=encoder", "model.checkpoint"),
         ("model.architecture=crn", "model.architecture"),
         ("protocol.test=true", "protocol.test"),

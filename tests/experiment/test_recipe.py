@@ -91,7 +91,8 @@ def test_a_protocol_has_its_options_and_those_of_the_section(name, tmp_path):
     assert recipe.protocol.folds == [2, 1]
     assert recipe.protocol.near_duplicates == "tell"
     assert recipe.protocol.options == OPTIONS[name]
-    assert recipe.to_dict()["protocol"] == section | {"foil": None} | OPTIONS[name]
+    defaults = {"foil": None, "parent_speakers": "error"}
+    assert recipe.to_dict()["protocol"] == section | defaults | OPTIONS[name]
     file = tmp_path / "resolved.yaml"
     file.write_text(recipe.to_yaml(), encoding="utf-8")
     assert read_recipe(file) == recipe

@@ -193,13 +193,48 @@ def _size(module):
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-@pytest.mark.parametrize("name", ["crnn", "mfcc_svm"])
-def test_networks_from_scratch_have_no_encoder(name):
+@pytest.mark.parametrize("name", ["mfcc_linear", "mfcc_svm"])
+def test_networks_of_one_layer_have_no_encoder(name):
     model = _within(ARCHITECTURES[name](tiny_config(name)), "module")
     with pytest.raises(
         UserError, match=rf"^freeze\.layers: {type(model.module).__name__} has no encoder;"
     ):
         structure(model, "freeze.layers")
+
+
+@pytest.mark.parametrize(
+    ("name", "stem", "above"),
+    [
+        ("crnn", (), ("dropout", "lstm", "pooling")),
+        ("se_resnet", ("stem", "stem_norm"), ("dropout", "join", "join_norm", "pooling")),
+    ],
+)
+def test_everything_but_the_classifier_is_the_encoder_of_a_network(name, stem, above):
+    network = ARCHITECTURES[name](tiny_config(name))
+    parts = structure(_within(network, "module"))
+    assert parts.stem == stem
+    assert parts.above == above
+    positions = {}
+    for parameter_name, _ in network.named_parameters():
+        positions.setdefault(parts.position(parameter_name)[0], []).append(parameter_name)
+    assert {part.partition(".")[0] for part in positions["head"]} == {"classifier"}
+    assert len(parts.layers) == len(network.config.channels)
+    assert "input" not in positions
+
+    freeze(network, Freezing(layers=1))
+    frozen = [name for name, part in network.named_parameters() if not part.requires_grad]
+    prefixes = (*(f"{module}." for module in stem), f"{parts.layers[0]}.")
+    assert frozen
+    assert all(part.startswith(prefixes) for part in frozen)
+
+
+@pytest.mark.parametrize("name", ["parallel_cnn_transformer", "mfcc_mlp", "cnn1d", "cnn2d"])
+def test_the_encoder_of_any_network_can_be_frozen(name):
+    network = ARCHITECTURES[name](tiny_config(name))
+    freeze(network, Freezing(encoder=True))
+    trained = [name for name, part in network.named_parameters() if part.requires_grad]
+    assert trained
+    assert all(part.startswith("classifier.") for part in trained)
 
 
 def test_a_name_that_begins_like_another_is_not_within_it():

@@ -136,8 +136,8 @@ def test_names_are_those_of_the_bare_model_under_compilation_and_several_process
         assert {id(p) for p in group.pop("params")} == {id(p) for p in other.pop("params")}
         assert group == other
     assert decayed_names(wrapped) == decayed
-    wrapped = _within(ARCHITECTURES["crnn"](tiny_config("crnn")), "module")
-    with pytest.raises(UserError, match="CRNNForAudioClassification"):
+    wrapped = _within(ARCHITECTURES["mfcc_linear"](tiny_config("mfcc_linear")), "module")
+    with pytest.raises(UserError, match="MfccLinearForAudioClassification"):
         parameter_groups(wrapped, 1, 0.1, 2)
 
 
@@ -153,12 +153,22 @@ def test_weight_decay_depends_on_shapes_before_sharding():
     assert "classifier.bias" not in decayed
 
 
-def test_a_network_without_an_encoder_has_one_rate():
-    model = ARCHITECTURES["parallel_cnn_transformer"](tiny_config("parallel_cnn_transformer"))
-    with pytest.raises(UserError, match=r"^training\.head_learning_rate: ParallelCNNTransformer"):
+def test_a_network_of_one_layer_has_one_rate():
+    model = ARCHITECTURES["mfcc_linear"](tiny_config("mfcc_linear"))
+    with pytest.raises(UserError, match=r"^training\.head_learning_rate: MfccLinear"):
         parameter_groups(model, 1e-3, 0.1, head_learning_rate=1e-2)
-    with pytest.raises(UserError, match=r"^training\.layer_decay: ParallelCNNTransformer"):
+    with pytest.raises(UserError, match=r"^training\.layer_decay: MfccLinear"):
         parameter_groups(model, 1e-3, 0.1, layer_decay=0.9)
+
+
+def test_layers_of_a_network_have_their_rates():
+    model = ARCHITECTURES["crnn"](tiny_config("crnn"))
+    groups = parameter_groups(model, 1e-3, 0.1, head_learning_rate=1e-2, layer_decay=0.5)
+    rates = {group["name"]: group["lr"] for group in groups}
+    layers = len(model.stack.blocks)
+    assert rates["head"] == 1e-2
+    assert rates["encoder.output"] == 1e-3 * 0.5
+    assert rates["encoder.layer 0"] == pytest.approx(1e-3 * 0.5**layers)
 
 
 def test_a_frozen_model_is_refused():
