@@ -19,7 +19,8 @@ from transformers.utils.hub import extract_commit_hash
 
 from ..models import (
     ARCHITECTURES,
-    PooledEncoderForAudioClassification,
+    ENCODER_MODELS,
+    Emotion2vecModel,
     PreparedFeatureExtractor,
 )
 from ..utils.errors import UserError
@@ -36,9 +37,10 @@ _TRUST = "--trust-remote-code, where a command has it, runs it; use it only if y
 _MOST_LAYERS = 1000
 _MODELS = Path(__file__).parents[1] / "models"
 
-_NETWORKS = [*ARCHITECTURES.values(), PooledEncoderForAudioClassification]
+_NETWORKS = [*ARCHITECTURES.values(), *ENCODER_MODELS]
 _CLASSES = [
     *_NETWORKS,
+    Emotion2vecModel,
     PreparedFeatureExtractor,
     *(network.config_class for network in _NETWORKS),
 ]

@@ -16,7 +16,7 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
-from ..models import modeling_pooled_encoder
+from ..models import Emotion2vecConfig, modeling_pooled_encoder
 from ..models.modeling_pooled_encoder import shortest_waveform
 from ..utils.errors import UserError
 
@@ -129,6 +129,14 @@ ENCODERS = {
         stem=("embeddings.patch_embeddings",),
         layers="layers",
         above=("layernorm",),
+        lora_targets=_QUERY_VALUE,
+    ),
+    # The only encoder that is a network of ser_hf: `ser_hf.models.modeling_emotion2vec`.
+    Emotion2vecConfig.model_type: Encoder(
+        "emotion2vec",
+        stem=_STEM,
+        layers="encoder.layers",
+        above=(),
         lora_targets=_QUERY_VALUE,
     ),
 }

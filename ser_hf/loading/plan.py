@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from ..models import ARCHITECTURES, TRANSFERRED
-from ..models.configuration import RANGES_KEY
+from ..models.configuration import RANGES_KEY, WaveformConfig
 from ..models.preparation import UNPREPARED, Preparation, PreparedFeatureExtractor
 from ..utils.environment import usable_memory
 from ..utils.errors import UserError
@@ -121,7 +121,10 @@ class Blueprint:
     @property
     def remote_code(self) -> bool:
         """Whether the saved model needs `trust_remote_code` where ser_hf is not installed."""
-        return self.config.model_type not in ENCODERS or self.preparation.active
+        of_transformers = self.config.model_type in ENCODERS and not isinstance(
+            self.config, WaveformConfig
+        )
+        return not of_transformers or self.preparation.active
 
 
 def blueprint(

@@ -13,6 +13,7 @@ from pathlib import Path
 from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
+    AutoModel,
     AutoModelForAudioClassification,
     PreTrainedModel,
 )
@@ -20,6 +21,11 @@ from transformers import (
 from ..utils.plugins import WithPlugins
 from .configuration import WaveformConfig
 from .modeling_base import AcousticClassifier
+from .modeling_emotion2vec import (
+    Emotion2vecConfig,
+    Emotion2vecForAudioClassification,
+    Emotion2vecModel,
+)
 from .modeling_pooled_encoder import PooledEncoderConfig, PooledEncoderForAudioClassification
 from .modeling_transfer import TransferClassifier
 from .preparation import PreparedFeatureExtractor
@@ -91,11 +97,18 @@ def _register_plugin(name: str, model: type[PreTrainedModel]) -> None:
     _register(model)
 
 
+# The models of this package that are not an architecture of recipes: they belong to `encoder`.
+ENCODER_MODELS = (PooledEncoderForAudioClassification, Emotion2vecForAudioClassification)
+
 # Networks and their configurations are attributes of this package.
-for _model in [*_MODELS.values(), PooledEncoderForAudioClassification]:
+for _model in [*_MODELS.values(), *ENCODER_MODELS]:
     globals()[_model.__name__] = _model
     globals()[_model.config_class.__name__] = _model.config_class
     _register(_model)
+
+# A checkpoint of emotion2vec may have no head, as those of the encoders of transformers.
+AutoModel.register(Emotion2vecConfig, Emotion2vecModel, exist_ok=True)
+Emotion2vecModel.register_for_auto_class("AutoModel")
 
 # Architecture -> model class. Architecture `encoder` is `PooledEncoderForAudioClassification` or a
 # stock model.
@@ -108,7 +121,11 @@ PreparedFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")
 
 __all__ = [
     "ARCHITECTURES",
+    "ENCODER_MODELS",
     "TRANSFERRED",
+    "Emotion2vecConfig",
+    "Emotion2vecForAudioClassification",
+    "Emotion2vecModel",
     "PooledEncoderConfig",
     "PooledEncoderForAudioClassification",
     "PreparedFeatureExtractor",

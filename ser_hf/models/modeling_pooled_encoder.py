@@ -1,4 +1,4 @@
-"""A pooling head on any speech encoder of transformers."""
+"""A pooling head on any speech encoder of transformers, or on emotion2vec."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
@@ -12,6 +12,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from .configuration import Fraction, PoolingKind, WaveformConfig
 from .layers import Pooling, classifier_output
+from .modeling_emotion2vec import Emotion2vecConfig, Emotion2vecModel
 from .options import Items, WholeNumber
 
 
@@ -47,7 +48,7 @@ class PooledEncoderConfig(WaveformConfig):
         if self.encoder is None:
             self.encoder = {"model_type": "wav2vec2"}
         if isinstance(self.encoder, dict):
-            self.encoder = AutoConfig.for_model(**self.encoder)
+            self.encoder = _encoder_config(**self.encoder)
         super().__post_init__(**kwargs)
         if getattr(self.encoder, "add_adapter", False):
             raise ValueError(
@@ -248,7 +249,17 @@ def shortest_waveform(encoder: PreTrainedConfig) -> int | None:
     return samples
 
 
+def _encoder_config(model_type: str, **settings: Any) -> PreTrainedConfig:
+    """Build the configuration of an encoder from its dictionary."""
+    # Where this file is published, transformers does not know the encoder beside it.
+    if model_type == Emotion2vecConfig.model_type:
+        return Emotion2vecConfig(**settings)
+    return AutoConfig.for_model(model_type, **settings)
+
+
 def _encoder_class(encoder: PreTrainedConfig) -> type[PreTrainedModel]:
+    if isinstance(encoder, Emotion2vecConfig):
+        return Emotion2vecModel
     if encoder.model_type == "whisper":
         return WhisperEncoder
     return AutoModel._model_mapping[type(encoder)]

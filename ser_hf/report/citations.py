@@ -12,6 +12,7 @@ _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 _ENCODERS = {
     "audio-spectrogram-transformer": "Gong et al. 2021, arXiv:2104.01778",
     "data2vec-audio": "Baevski et al. 2022, arXiv:2202.03555",
+    "ser_emotion2vec": "Ma et al. 2023, arXiv:2312.15185",
     "hubert": "Hsu et al. 2021, arXiv:2106.07447",
     "sew": "Wu et al. 2021, arXiv:2109.06870",
     "sew-d": "Wu et al. 2021, arXiv:2109.06870",

@@ -1,6 +1,6 @@
 """The summaries that the commands of ser-hf print at their end.
 
-The commands are train, evaluate, compare, rank, inspect, reproduce and export.
+The commands are train, evaluate, compare, rank, inspect, reproduce, export and convert.
 """
 
 from collections.abc import Mapping, Sequence
@@ -254,6 +254,29 @@ def export_summary(export: Exported) -> str:
     lines.append(f"  the model in torch: {export['milliseconds']:.1f} ms a clip")
     smallest = list(files.values())[-1]["path"]
     lines.append(f"  run it: python {export['script']} {smallest} recording.wav")
+    return "\n".join(lines)
+
+
+def conversion_summary(conversion: Mapping[str, Any]) -> str:
+    """The summary of a conversion: what the folder holds, and what the file has besides."""
+    labels = conversion["labels"]
+    content = "an encoder without a classifier"
+    if labels:
+        content = f"a classifier of {len(labels)} labels ({', '.join(labels)})"
+    lines = [
+        f"{conversion['folder']}: {content}, {conversion['parameters']:,} parameters from "
+        f"{len(conversion['converted'])} tensors of {conversion['source']}"
+    ]
+    unused = conversion["unused"]
+    if unused:
+        groups = sorted({".".join(name.split(".")[:3]) for name in unused})
+        lines.append(
+            f"  {len(unused)} tensors of the pretraining are left out: {', '.join(groups)}"
+        )
+    if conversion["unused_labels"]:
+        names = ", ".join(conversion["unused_labels"])
+        lines.append(f"  outputs without training are left out: {names}")
+    lines.append(f"  every tensor: {conversion['folder']}/conversion.json")
     return "\n".join(lines)
 
 

@@ -56,6 +56,7 @@ ENCODERS = {
     "microsoft/wavlm-base-plus": "wavlm",
     "microsoft/wavlm-large": "wavlm-large",
     "openai/whisper-large-v3": "whisper",
+    "weights/emotion2vec_plus_base": "emotion2vec",
 }
 # The recipe whose twin runs its foil too.
 FOILED = "cremad_mfcc"

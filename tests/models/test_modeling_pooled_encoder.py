@@ -272,6 +272,7 @@ def test_published_code_is_that_of_the_model_only(published):
     assert code == [
         "configuration.py",
         "layers.py",
+        "modeling_emotion2vec.py",
         "modeling_pooled_encoder.py",
         "options.py",
     ]

@@ -33,7 +33,8 @@ KINDS = [
     "wav2vec2-bert",
     "whisper",
 ]
-KINDS += ["audio-spectrogram-transformer"]
+KINDS += ["audio-spectrogram-transformer", "emotion2vec"]
+WITHOUT_STOCK_SUM = ("wav2vec2-stable", "audio-spectrogram-transformer", "emotion2vec")
 # Settings, and the places (of two layers) whose parameters change; no other parameter does.
 EVERYWHERE = {("head", 0), ("output", 0), ("layer", 1), ("layer", 0), ("input", 0), ("stem", 0)}
 HEAD = {("head", 0)}
@@ -54,7 +55,7 @@ CASES = [
     (kind, way)
     for kind in KINDS
     for way in WAYS
-    if kind in ("wav2vec2", "whisper") or (kind, way) in QUICK
+    if kind in ("wav2vec2", "whisper", "emotion2vec") or (kind, way) in QUICK
 ]
 
 
@@ -64,8 +65,8 @@ CASES = [
 )
 def test_two_steps_and_the_pipeline(kind, way, encoder_folder, labels, clips, store, tmp_path):
     head, settings, places = WAYS[way]
-    if way == "weighted sum" and kind in ("wav2vec2-stable", "audio-spectrogram-transformer"):
-        # the stock head has none, or not one for all versions of transformers
+    if way == "weighted sum" and kind in WITHOUT_STOCK_SUM:
+        # The stock head has none, or not one for all versions of transformers.
         head = head | {"pooling": "mean"}
     if way == "weighted sum" and kind == "sew":  # its stock sum leaves out what follows the layers
         places = places - {("output", 0)}

@@ -56,6 +56,8 @@ ENCODERS = [
     ("wav2vec2-bert", OURS | SUMMED),
     ("whisper", OURS),
     ("whisper", SUMMED),
+    ("emotion2vec", {}),
+    ("emotion2vec-stable", OURS | SUMMED),
 ]
 
 

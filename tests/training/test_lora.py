@@ -30,6 +30,7 @@ QUICK = [
     "wav2vec2-bert",
     "whisper",
     "audio-spectrogram-transformer",
+    "emotion2vec",
     "pooled",
 ]
 

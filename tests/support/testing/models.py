@@ -64,6 +64,17 @@ _SIZES: dict[str, dict[str, Any]] = {
     | dict.fromkeys(("patch_size", "frequency_stride", "time_stride"), 8),
 }
 
+_SIZES["ser_emotion2vec"] = _LAYERS | {
+    "conv_dim": (8, 8, 8),
+    "conv_kernel": (10, 3, 3),
+    "conv_stride": (10, 8, 4),
+    "num_conv_pos_layers": 2,
+    "conv_pos_kernel_size": 3,
+    "num_conv_pos_groups": 2,
+    "num_extra_tokens": 3,
+    "mask_time_length": 2,
+}
+
 # Every kind of encoder that is known to differ in a way that matters here -> arguments of
 # `write_checkpoint`.
 CHECKPOINTS: dict[str, dict[str, Any]] = {
@@ -113,6 +124,8 @@ CHECKPOINTS: dict[str, dict[str, Any]] = {
     "wav2vec2-bert": {"model_type": "wav2vec2-bert"},
     "whisper": {"model_type": "whisper"},
     "audio-spectrogram-transformer": {"model_type": "audio-spectrogram-transformer"},
+    "emotion2vec": {"model_type": "ser_emotion2vec"},
+    "emotion2vec-stable": {"model_type": "ser_emotion2vec", "do_stable_layer_norm": True},
 }
 
 
@@ -173,6 +186,8 @@ def _extractor(config: PreTrainedConfig) -> SequenceFeatureExtractor:
         return SeamlessM4TFeatureExtractor(
             feature_size=bands, num_mel_bins=bands, padding_value=1.0
         )
+    if config.model_type == "ser_emotion2vec":
+        return Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
     group = getattr(config, "feat_extract_norm", "layer") == "group"
     return Wav2Vec2FeatureExtractor(
         do_normalize=True, return_attention_mask=not group, sampling_rate=16000
