@@ -33,8 +33,8 @@ recipe = ser_hf.read_recipe({"corpus": {"name": "synthetic"}, "model": {"archite
 card = model_card(report, recipe.to_dict(), "x")
 print(card.content)
 
-from ser_hf.protocols.listed import published_list
-assert published_list("emobox")
+from ser_hf.protocols.published import published_protocols
+assert published_protocols()["emobox/savee"].folds
 """
 
 

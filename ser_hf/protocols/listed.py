@@ -1,33 +1,20 @@
 """Protocols that read a split from a list, so that results can be compared with the literature.
 
 A list is one or several columns of the corpus (`column`), the folds of EmoBox (`emobox/lists`), or
-a published list with a name. Published lists are in lists/*.json, with their sources. Lists in a
-user's file are read in `list_files`.
+a published list with a name (`published`). Lists in a user's file are read in `list_files`.
 """
 
-import dataclasses
-import functools
-import json
 import re
 from collections.abc import Mapping
-from importlib import resources
 
-import numpy as np
 from datasets import Dataset
 
 from ..corpora.columns import split_name
 from ..utils.cells import text
 from ..utils.errors import UserError
-from .folds import folds_by_speaker
-from .rules import by_speaker, draw_clips, hold_out, match_speakers
-from .settings import (
-    ColumnSettings,
-    EmoBoxListsSettings,
-    EmoBoxSettings,
-    PublishedSpeakersSettings,
-    SpeakerIndependentSettings,
-)
-from .split import PARTS, Split, make_split, read_column, rows_where
+from .rules import draw_clips, hold_out
+from .settings import ColumnSettings, EmoBoxListsSettings
+from .split import PARTS, Split, make_split, read_column
 
 Rows = dict[str, list[int]]
 _FOLD = re.compile(r"fold_[0-9]{1,4}", re.ASCII)
@@ -211,152 +198,3 @@ def check_leak(split: Split, where: str, shared_speakers: bool) -> None:
 def one_or_all(splits: list[Split]) -> Split | list[Split]:
     """The split itself if there is only one; otherwise the list of folds."""
     return splits if len(splits) > 1 else splits[0]
-
-
-@dataclasses.dataclass(frozen=True)
-class PublishedSplits:
-    """The published splits of one corpus.
-
-    Attributes:
-        unit: ``speaker`` or ``utterance``: whether the lists contain speakers or clips.
-        folds: for each fold the list of test speakers, or one text with the names of the test
-            clips.
-        validation: for each fold the list of validation speakers; empty if they are not published.
-        parts: the speakers of train, validation and test, if the list has no folds.
-    """
-
-    unit: str
-    folds: list[list[str] | str]
-    validation: list[list[str]]
-    parts: dict[str, list[str]]
-
-
-@functools.cache
-def published_list(file: str) -> dict[str, PublishedSplits]:
-    """The published splits in lists/FILE.json, by corpus."""
-    path = resources.files(__package__) / "lists" / f"{file}.json"
-    content = json.loads(path.read_text(encoding="utf-8"))
-    published = {}
-    for corpus, listed in content["corpora"].items():
-        folds = listed.get("folds", [])
-        if folds:
-            validation = listed.get("validation", [])
-            published[corpus] = PublishedSplits(listed["unit"], folds, validation, parts={})
-        else:
-            parts = {part: listed[part] for part in PARTS}
-            published[corpus] = PublishedSplits(listed["unit"], [], [], parts)
-    return published
-
-
-def ravdess_actors(dataset: Dataset, settings: PublishedSpeakersSettings) -> Split:
-    """Split RAVDESS as many public notebooks do.
-
-    Actors 1-16 are for training, 17-20 for validation, 21-24 for the test.
-    """
-    speakers = {"train": ["1-16"], "validation": ["17-20"], "test": ["21-24"]}
-    return _by_speakers(settings.name, dataset, "ravdess", speakers)
-
-
-def audb_cremad(dataset: Dataset, settings: PublishedSpeakersSettings) -> Split:
-    """Split CREMA-D by speakers as audEERING's audb does: 56 train, 18 dev, 17 test."""
-    speakers = published_list("audb")["cremad"].parts
-    return _by_speakers(settings.name, dataset, "cremad", speakers)
-
-
-def emosuperb_cremad(dataset: Dataset, settings: PublishedSpeakersSettings) -> list[Split]:
-    """Split CREMA-D into EMO-SUPERB's five folds by speaker (Wu et al. 2024, arXiv:2402.13018).
-
-    The published lists have the development and the test speakers of each fold.
-    """
-    name = settings.name
-    _require_corpus(name, dataset, "cremad")
-    published = published_list("emosuperb")["cremad"]
-    splits = []
-    for validation, test in zip(published.validation, published.folds, strict=True):
-        listed = SpeakerIndependentSettings(validation=validation, test=test)
-        rows = by_speaker(dataset, listed).rows
-        splits.append(make_split(name, dataset, rows, fold=", ".join(test)))
-    return splits
-
-
-def _by_speakers(
-    name: str, dataset: Dataset, corpus: str, speakers: Mapping[str, list[int | str]]
-) -> Split:
-    """Make the split with these speakers in each part."""
-    _require_corpus(name, dataset, corpus)
-    listed = SpeakerIndependentSettings(
-        train=speakers["train"],
-        validation=speakers["validation"],
-        test=speakers["test"],
-    )
-    return make_split(name, dataset, by_speaker(dataset, listed).rows)
-
-
-def emobox(dataset: Dataset, settings: EmoBoxSettings) -> Split | list[Split]:
-    """Make EmoBox's folds of one corpus, the one that the protocol's name ends with.
-
-    EmoBox lists the test clips, but no validation clips. Where it lists test speakers (RAVDESS,
-    SAVEE), validation speakers are drawn from the training speakers. Where it lists test clips
-    (CREMA-D, EMO-DB, TESS), the same speakers are in train and test. Validation clips are then
-    drawn from the training clips, and results are speaker-dependent.
-    """
-    name = settings.name
-    corpus = name.partition("/")[2]
-    _require_corpus(name, dataset, corpus)
-    published = published_list("emobox")[corpus]
-    folds = published.folds
-    if published.unit == "speaker":
-        everyone = sorted(set(read_column(dataset, "speaker")))
-        tested = [match_speakers(fold, everyone, f"protocol.name: {name}") for fold in folds]
-        return folds_by_speaker(name, dataset, tested, settings.validation, settings.seed)
-
-    splits = []
-    for number, fold in enumerate(folds, start=1):
-        test_ids = {f"{corpus}/{stem}" for stem in fold.split()}
-        split = _fold_by_clip(
-            name,
-            dataset,
-            test_ids,
-            title=f"{number} of {len(folds)}" if len(folds) > 1 else None,
-            validation=settings.validation,
-            seed=settings.seed,
-        )
-        splits.append(split)
-    return one_or_all(splits)
-
-
-def _fold_by_clip(
-    name: str,
-    dataset: Dataset,
-    test_ids: set[str],
-    *,
-    title: str | None,
-    validation: float,
-    seed: int,
-) -> Split:
-    """Make the fold with these test clips; validation is a share of the other clips."""
-    test_rows = rows_where(dataset, "id", test_ids)
-    notes = []
-    absent = len(test_ids) - len(test_rows)
-    if absent:
-        notes.append(
-            f"{absent} of the list's {len(test_ids)} test clips are not among this corpus's clips."
-        )
-
-    rest = np.setdiff1d(np.arange(len(dataset)), test_rows)
-    train, validated = draw_clips(
-        dataset, rest, validation, seed=seed, stratified=True, key="protocol.validation"
-    )
-    rows = {"train": train.tolist(), "validation": validated.tolist(), "test": test_rows}
-    return make_split(
-        name, dataset, rows, test_apart=(), validation_apart=(), fold=title, notes=notes
-    )
-
-
-def _require_corpus(name: str, dataset: Dataset, corpus: str) -> None:
-    corpora = sorted(set(read_column(dataset, "corpus")))
-    if corpora != [corpus]:
-        raise UserError(
-            f"protocol.name: {name} is a list of {corpus}'s clips, the corpus is "
-            f"{', '.join(corpora)}"
-        )

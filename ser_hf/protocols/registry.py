@@ -8,28 +8,24 @@ from datasets import Dataset
 
 from ..utils.errors import UserError
 from ..utils.validation import validated
+from .cameo import cameo_by_speaker
 from .folds import kfold, leave_one_corpus_out, leave_one_session_out, leave_one_speaker_out
 from .list_files import from_file
-from .listed import (
-    audb_cremad,
-    by_column,
-    emobox,
-    emobox_lists,
-    emosuperb_cremad,
-    ravdess_actors,
-)
+from .listed import by_column, emobox_lists
+from .published import split_published_folds, split_published_speakers
 from .rules import at_random, by_speaker
 from .sentences import by_sentence, by_speaker_and_sentence
 from .settings import (
+    CameoSettings,
     ColumnSettings,
     EmoBoxListsSettings,
-    EmoBoxSettings,
     FileSettings,
     KFoldSettings,
     LeaveOneCorpusOutSettings,
     LeaveOneSessionOutSettings,
     LeaveOneSpeakerOutSettings,
     ProtocolSettings,
+    PublishedFoldsSettings,
     PublishedSpeakersSettings,
     RandomSettings,
     SentenceDisjointSettings,
@@ -64,14 +60,20 @@ PROTOCOLS = {
     "file": Protocol(FileSettings, from_file),
     "column": Protocol(ColumnSettings, by_column),
     "emobox/lists": Protocol(EmoBoxListsSettings, emobox_lists),
-    "ravdess/actors-1-16-17-20-21-24": Protocol(PublishedSpeakersSettings, ravdess_actors),
-    "audb/cremad": Protocol(PublishedSpeakersSettings, audb_cremad),
-    "emosuperb/cremad": Protocol(PublishedSpeakersSettings, emosuperb_cremad),
-    "emobox/cremad": Protocol(EmoBoxSettings, emobox),
-    "emobox/emodb": Protocol(EmoBoxSettings, emobox),
-    "emobox/ravdess": Protocol(EmoBoxSettings, emobox),
-    "emobox/savee": Protocol(EmoBoxSettings, emobox),
-    "emobox/tess": Protocol(EmoBoxSettings, emobox),
+    "ravdess/actors-1-16-17-20-21-24": Protocol(
+        PublishedSpeakersSettings, split_published_speakers
+    ),
+    "audb/cremad": Protocol(PublishedSpeakersSettings, split_published_speakers),
+    "emosuperb/cremad": Protocol(PublishedSpeakersSettings, split_published_speakers),
+    "emobox/cremad": Protocol(PublishedFoldsSettings, split_published_folds),
+    "emobox/emodb": Protocol(PublishedFoldsSettings, split_published_folds),
+    "emobox/ravdess": Protocol(PublishedFoldsSettings, split_published_folds),
+    "emobox/savee": Protocol(PublishedFoldsSettings, split_published_folds),
+    "emobox/tess": Protocol(PublishedFoldsSettings, split_published_folds),
+    "emobox/iemocap": Protocol(PublishedFoldsSettings, split_published_folds),
+    "luna-jimenez/ravdess": Protocol(PublishedFoldsSettings, split_published_folds),
+    "speechbrain/iemocap": Protocol(PublishedSpeakersSettings, split_published_speakers),
+    "mteb/cameo": Protocol(CameoSettings, cameo_by_speaker),
     "random": Protocol(RandomSettings, at_random),
     "random_stratified": Protocol(RandomSettings, at_random),
 }

@@ -272,27 +272,57 @@ class PublishedSpeakersSettings(ProtocolSettings):
     """A published list of the speakers of all three splits. It has no options."""
 
     name: Annotated[
-        Literal["ravdess/actors-1-16-17-20-21-24", "audb/cremad", "emosuperb/cremad"],
+        Literal[
+            "ravdess/actors-1-16-17-20-21-24",
+            "audb/cremad",
+            "emosuperb/cremad",
+            "speechbrain/iemocap",
+        ],
         Field(
             description="a published list of the speakers of all three splits. It has no options"
         ),
     ]
 
 
-class EmoBoxSettings(ProtocolSettings):
-    """EmoBox's folds of one corpus."""
+class PublishedFoldsSettings(ProtocolSettings):
+    """Published folds of one corpus, without validation clips."""
 
     name: Annotated[
-        Literal["emobox/cremad", "emobox/emodb", "emobox/ravdess", "emobox/savee", "emobox/tess"],
-        Field(description="EmoBox's folds of one corpus"),
+        Literal[
+            "emobox/cremad",
+            "emobox/emodb",
+            "emobox/ravdess",
+            "emobox/iemocap",
+            "emobox/savee",
+            "emobox/tess",
+            "luna-jimenez/ravdess",
+        ],
+        Field(description="published folds of one corpus, without validation clips"),
     ]
     validation: Annotated[
         Share,
         Field(
-            description="validation split: share of the training speakers where EmoBox lists test "
-            "speakers (ravdess, savee), of the training clips where it lists test clips"
+            description="validation split: share of the training speakers where test speakers are "
+            "listed (ravdess, savee), of the training clips where test clips are listed"
         ),
     ] = 0.2
+    seed: Seed = 0
+
+
+class CameoSettings(ProtocolSettings):
+    """CAMEO by speaker: in each language the speakers with the most clips are for the test."""
+
+    name: Annotated[
+        Literal["mteb/cameo"],
+        Field(
+            description="CAMEO by speaker: in each language the speakers with the most clips are "
+            "for the test"
+        ),
+    ] = "mteb/cameo"
+    test: Annotated[
+        Share, Field(description="test split: smallest share of the clips of each language")
+    ] = 0.35
+    validation: ValidationShare = 0.15
     seed: Seed = 0
 
 

@@ -1,13 +1,15 @@
 """Published lists: their facts, and their splits of the official corpora, by file names alone."""
 
+import json
 from collections import Counter
+from importlib import resources
 
 import pytest
 
 from ser_hf.corpora.verify import manifest, release_of
 from ser_hf.protocols import PARTS, PROTOCOLS, audit, contradictions, split_corpus
-from ser_hf.protocols.listed import published_list
-from ser_hf.protocols.settings import EmoBoxSettings, PublishedSpeakersSettings
+from ser_hf.protocols.published import matching_protocol, published_protocols
+from ser_hf.protocols.settings import PublishedFoldsSettings, PublishedSpeakersSettings
 from ser_hf.utils.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("few_draws")
@@ -15,10 +17,16 @@ pytestmark = pytest.mark.usefixtures("few_draws")
 PUBLISHED = [
     name
     for name, protocol in PROTOCOLS.items()
-    if protocol.settings in (EmoBoxSettings, PublishedSpeakersSettings)
+    if protocol.settings in (PublishedFoldsSettings, PublishedSpeakersSettings)
+    and not name.endswith("/iemocap")  # has no manifest of its release
 ]
 SPEAKER_DEPENDENT = ("emobox/cremad", "emobox/emodb", "emobox/tess")
-EMOBOX = published_list("emobox")
+LISTS = published_protocols()
+EMOBOX = {
+    protocol.corpus: protocol
+    for name, protocol in LISTS.items()
+    if name.startswith("emobox/") and protocol.corpus != "iemocap"
+}
 
 
 def sizes(split):
@@ -44,11 +52,28 @@ def test_emobox_has_as_many_folds_and_test_clips_as_published():
 
 
 def test_the_folds_of_emosuperb_divide_the_speakers_twice():
-    published = published_list("emosuperb")["cremad"]
+    published = LISTS["emosuperb/cremad"]
     assert len(published.folds) == 5
     assert sorted(published.folds) == sorted(published.validation)
     for validation, test in zip(published.validation, published.folds, strict=True):
         assert validation != test
+
+
+def test_each_list_has_the_fingerprint_that_its_file_states():
+    for path in sorted((resources.files("ser_hf.protocols") / "lists").iterdir(), key=str):
+        stated = json.loads(path.read_text(encoding="utf-8"))["protocols"]
+        for name, listed in stated.items():
+            assert LISTS[name].fingerprint == listed["fingerprint"]
+    fingerprints = [protocol.fingerprint for protocol in LISTS.values()]
+    assert len(set(fingerprints)) == len(fingerprints)
+
+
+def test_published_figures_are_scores_with_a_source():
+    for protocol in LISTS.values():
+        assert not protocol.figures or protocol.figures_source.startswith("https://")
+        for figure in protocol.figures:
+            assert figure.metrics
+            assert all(0 < score < 1 for score in figure.metrics.values())
 
 
 # Splits of the complete corpora
@@ -86,6 +111,7 @@ SIZES = {
     "emobox/ravdess": [[960, 240, 240]] * 6,
     "emobox/savee": [[240, 120, 120]] * 4,
     "emobox/tess": [[1680, 420, 700]],
+    "luna-jimenez/ravdess": [[900, 240, 300]] * 4 + [[960, 240, 240]],
 }
 
 
@@ -139,7 +165,7 @@ def test_the_test_side_is_the_list(split_official, name):
 
 
 def test_the_speakers_of_audb_are_in_their_parts(split_official):
-    parts = published_list("audb")["cremad"].parts
+    parts = LISTS["audb/cremad"].parts
     assert split_official("audb/cremad")[0].speakers == {
         part: [f"cremad:{n}" for n in parts[part]] for part in PARTS
     }
@@ -170,6 +196,19 @@ def test_the_identical_files_of_cremad_are_caught(split_official, official):
     split = split_official("audb/cremad")[0]
     assert audit(split, official("cremad")).duplicates == 3
     assert "3 recordings have several labels" in contradictions([split], official("cremad"))
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_folds_of_a_published_protocol_are_recognized(split_official, name):
+    splits = split_official(name)
+    assert matching_protocol(splits).name == name
+    if len(splits) > 1:
+        assert matching_protocol(splits[:1]) is None
+
+
+def test_the_speakers_of_savee_left_out_in_turn_are_the_folds_of_emobox(official):
+    splits = split_corpus(official("savee"), "leave_one_speaker_out")
+    assert matching_protocol(splits).name == "emobox/savee"
 
 
 # Open points and mistakes
