@@ -8,9 +8,11 @@ clips with the same key are copied from other stores in the cache and not decode
 
 import contextlib
 import dataclasses
+import itertools
 import logging
+import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,9 +26,11 @@ from xxhash import xxh3_128_hexdigest
 from ..utils.cache import UNREADABLE, built_once, cache_root, key_of
 from ..utils.errors import UserError
 from ..utils.order import in_order
-from .decode import AudioError, decode, read_header
+from ..utils.segments import Segment
+from .decode import AudioError, Decoded, decode, read_header
 from .embedded import named_by_row
 from .remarks import RemarkKind, sentences, silent_class_sentence, silent_classes, total
+from .segment_reader import decode_segments, runs
 from .store import WaveformStore
 from .store_files import (
     INDEX,
@@ -58,6 +62,7 @@ _AHEAD_BYTES = 1 << 30  # the largest amount of decoded audio that waits in memo
 
 # The `audio` struct of a row: {"path": ..., "bytes": ... or None}.
 Source = dict[str, Any]
+Segments = Sequence[Segment | None]
 
 
 def open_store(
@@ -66,6 +71,7 @@ def open_store(
     cache_dir: str | Path | None = None,
     workers: int | None = None,
     preparation: "Preparation | None" = None,
+    segments: Segments | None = None,
 ) -> WaveformStore:
     """Open the store of clips, and build it first if it does not exist or is damaged.
 
@@ -82,6 +88,7 @@ def open_store(
         cache_dir: the folder of all stores (default: see `ser_hf.utils.cache.cache_root`).
         workers: the number of decoding threads (default: the available cores).
         preparation: the preparation of each waveform. Content hashes are computed before it.
+        segments: for each row the part of its recording that is the clip, or None for all of it.
 
     Raises:
         AudioError: if files cannot be read; the message names the first and their number.
@@ -89,7 +96,9 @@ def open_store(
     """
     if preparation is not None and not preparation.active:
         preparation = None
-    keys = _keys(sources, sampling_rate, preparation)
+    if segments is None:
+        segments = [None] * len(sources)
+    keys = _keys(sources, segments, sampling_rate, preparation)
     folder = cache_root(cache_dir) / "waveforms" / key_of(keys)
     existing: list[WaveformStore] = []
 
@@ -101,13 +110,17 @@ def open_store(
 
     with built_once(folder, check, resumed=True) as fresh:
         if fresh is not None:
-            _build(fresh, _Clips(sources, keys, sampling_rate, preparation), workers)
+            clips = _Clips(sources, segments, keys, sampling_rate, preparation)
+            _build(fresh, clips, workers)
             write_index(fresh, sampling_rate)
     return existing[-1] if existing else WaveformStore(folder)
 
 
 def _keys(
-    sources: Sequence[Source], sampling_rate: int, preparation: "Preparation | None"
+    sources: Sequence[Source],
+    segments: Segments,
+    sampling_rate: int,
+    preparation: "Preparation | None",
 ) -> list[str]:
     """The key of each clip."""
     settings = {
@@ -120,11 +133,23 @@ def _keys(
         if preparation.functionals is not None:
             settings["versions"].append(version("opensmile"))
     common = key_of(settings)
-    return [key_of([common, *_identity(source)]) for source in sources]
+    identity_of_file: dict[str, list] = {}
+    keys = []
+    for source, segment in zip(sources, segments, strict=True):
+        if source.get("bytes") is not None:
+            identity = _identity(source)
+        else:  # a recording may have thousands of segments
+            path = source["path"]
+            if path not in identity_of_file:
+                identity_of_file[path] = _identity(source)
+            identity = identity_of_file[path]
+        times = [] if segment is None else [list(segment)]
+        keys.append(key_of([common, *identity, *times]))
+    return keys
 
 
 def _identity(source: Source) -> list:
-    """The values that change if the audio of a clip changes, for its key."""
+    """The values that change if a recording changes, for the keys of its clips."""
     if source.get("bytes") is not None:
         return [source.get("path"), xxh3_128_hexdigest(source["bytes"])]
     try:
@@ -139,16 +164,48 @@ class _Clips:
     """The clips to store, with their keys and the settings of the store."""
 
     sources: Sequence[Source]
+    segments: Segments
     keys: Sequence[str]
     sampling_rate: int
     preparation: "Preparation | None"
 
-    def decode(self, key: str, source: Source) -> StoredClip | AudioError:
-        """Decode and prepare a clip; the error of a bad file is returned and not raised."""
-        try:
-            recording = decode(source["path"], source.get("bytes"), self.sampling_rate)
-        except AudioError as error:
-            return error
+    def runs_from(self, first: int) -> Iterator["_Run"]:
+        """The clips from row `first` on, in groups that are decoded together.
+
+        A generator, so that one thread reads embedded bytes of a source once, when they are needed.
+        """
+        rows = range(first, len(self.sources))
+        items = ((row, self._path(row), self.segments[row]) for row in rows)
+        for run in runs(items):
+            segments = [self.segments[row] for row in run]
+            yield _Run([self.keys[row] for row in run], self.sources[run[0]], segments)
+
+    def _path(self, row: int) -> str | None:
+        """The path of a recording of segments; a whole recording is never grouped with others."""
+        return None if self.segments[row] is None else self.sources[row]["path"]
+
+    def decode(self, run: "_Run") -> list[StoredClip | AudioError]:
+        """Decode and prepare clips; the error of a bad file is returned and not raised."""
+        source = run.source
+        path = source["path"]
+        data = source.get("bytes")
+        if run.segments == [None]:
+            try:
+                decoded_clips = [decode(path, data, self.sampling_rate)]
+            except AudioError as error:
+                return [error]
+        else:
+            decoded_clips = decode_segments(path, run.segments, data, self.sampling_rate)
+
+        stored = []
+        for key, decoded in zip(run.keys, decoded_clips, strict=True):
+            if isinstance(decoded, AudioError):
+                stored.append(decoded)
+            else:
+                stored.append(self._prepared(key, decoded))
+        return stored
+
+    def _prepared(self, key: str, recording: Decoded) -> StoredClip:
         samples = recording.samples
         if self.preparation is not None:
             # Imported here because its package loads torch, which decoding does not need.
@@ -163,6 +220,21 @@ class _Clips:
             content_hash=recording.content_hash,
             key=key,
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """Clips that are decoded together: a whole recording, or segments of one recording.
+
+    Attributes:
+        keys: the key of each clip.
+        source: the recording.
+        segments: the part of each clip; [None] for a whole recording.
+    """
+
+    keys: list[str]
+    source: Source
+    segments: list[Segment | None]
 
 
 def _build(folder: Path, clips: _Clips, workers: int | None) -> None:
@@ -183,32 +255,22 @@ def _build(folder: Path, clips: _Clips, workers: int | None) -> None:
             "%d of %d clips are copied from other stores in %s", len(copies), count, folder.parent
         )
 
-    def copy_or_decode(item: tuple[str, Source]) -> StoredClip | AudioError:
-        key, source = item
-        if key in copies:
-            store, position = copies[key]
-            # If the other store was damaged or removed meanwhile, the clip is decoded.
+    def copy_or_decode(run: _Run) -> list[StoredClip | AudioError]:
+        if all(key in copies for key in run.keys):
+            # If the other store was damaged or removed meanwhile, the clips are decoded.
             with contextlib.suppress(UserError):
-                return StoredClip(
-                    samples=store[position],
-                    source_length=store.source_lengths[position],
-                    channels=store.channels[position],
-                    remarks=store.remarks[position],
-                    content_hash=store.content_hashes[position],
-                    key=key,
-                )
-        return clips.decode(key, source)
+                return [_copied(key, *copies[key]) for key in run.keys]
+        return clips.decode(run)
 
-    def size_of(item: tuple[str, Source]) -> float:
-        key, source = item
-        return 0 if key in copies else _decoded_size(source)
+    def size_of(run: _Run) -> float:
+        return 0 if all(key in copies for key in run.keys) else _decoded_size(run)
 
-    # A generator, so that one thread reads embedded bytes of a source once, when they are needed.
-    missing_clips = ((clips.keys[row], clips.sources[row]) for row in range(complete, count))
     # The size in memory is limited, so that few long recordings wait for the writer.
-    stored_clips = in_order(copy_or_decode, missing_clips, workers, size_of, _AHEAD_BYTES)
+    stored_runs = in_order(
+        copy_or_decode, clips.runs_from(complete), workers, size_of, _AHEAD_BYTES
+    )
     progress = tqdm(
-        stored_clips,
+        itertools.chain.from_iterable(stored_runs),
         total=count,
         initial=complete,
         desc="preparing audio",
@@ -223,8 +285,21 @@ def _build(folder: Path, clips: _Clips, workers: int | None) -> None:
         raise AudioError(f"{errors[0]}{others}")
 
 
-def _decoded_size(source: Source) -> float:
-    """The bytes of memory that decoding a clip needs; 0 for a small file, to save time."""
+def _copied(key: str, store: WaveformStore, row: int) -> StoredClip:
+    """A clip of another store."""
+    return StoredClip(
+        samples=store[row],
+        source_length=store.source_lengths[row],
+        channels=store.channels[row],
+        remarks=store.remarks[row],
+        content_hash=store.content_hashes[row],
+        key=key,
+    )
+
+
+def _decoded_size(run: _Run) -> float:
+    """The bytes of memory that decoding a run needs; 0 for a small file, to save time."""
+    source = run.source
     data = source.get("bytes")
     # An OSError means that the file was deleted meanwhile: decoding raises the right error later.
     with contextlib.suppress(OSError):
@@ -232,7 +307,13 @@ def _decoded_size(source: Source) -> float:
         if size > _SMALL_BYTES:
             header = read_header(source["path"], data)
             if header is not None:
-                return SAMPLE_BYTES * header.frames * (header.channels + 1)
+                frames = header.frames
+                if run.segments != [None]:
+                    seconds = sum(
+                        (segment.end or math.inf) - segment.start for segment in run.segments
+                    )
+                    frames = min(frames, seconds * header.samplerate)
+                return SAMPLE_BYTES * frames * (header.channels + 1)
     return 0.0
 
 
@@ -295,11 +376,14 @@ def prepare(
     # If clips are embedded as bytes, the column is read lazily, because it may not fit in memory.
     only_paths = all(chunk.field("bytes").null_count == len(chunk) for chunk in chunks)
     sources = column[:] if only_paths else column
+    segments = segments_of_rows(dataset)
     try:
-        store = open_store(sources, sampling_rate, cache_dir, preparation=preparation)
+        store = open_store(
+            sources, sampling_rate, cache_dir, preparation=preparation, segments=segments
+        )
     except AudioError as error:
         paths = [path for chunk in chunks for path in chunk.field("path").to_pylist()]
-        raise named_by_row(error, paths, dataset["id"]) from None
+        raise named_by_row(error, paths, dataset["id"], segments) from None
     _log_changes(dataset["id"], store, preparation)
 
     columns = dataset.column_names
@@ -307,6 +391,16 @@ def prepare(
     dataset = dataset.add_column("duration", store.durations.astype("float32"))
     dataset = dataset.add_column("content_hash", store.content_hashes)
     return dataset.select_columns(columns), store
+
+
+def segments_of_rows(dataset: "Dataset") -> list[Segment | None]:
+    """The part of the recording that is the clip of each row; None for a whole recording."""
+    if "start" not in dataset.column_names:
+        return [None] * len(dataset)
+    segments = []
+    for start, end in zip(dataset["start"][:], dataset["end"][:], strict=True):
+        segments.append(None if start is None else Segment(start, end))
+    return segments
 
 
 def notes_about_recordings(dataset: "Dataset", store: WaveformStore) -> list[str]:

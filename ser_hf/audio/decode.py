@@ -87,7 +87,7 @@ class Header:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _ReadSamples:
+class ReadSamples:
     """The samples of one stream of a file.
 
     Args:
@@ -129,29 +129,37 @@ def decode(
             more samples than 24 hours at 16 kHz.
     """
     name = str(path)
-    _require_content(name, data)
+    require_content(name, data)
+    # The mean of two huge floats may overflow. The check for finite samples below finds this.
+    with errors_of_file(name), np.errstate(all="ignore"), Content(name, data) as content:
+        layout = layout_of(content)
+        if layout.shortfall is not None:
+            raise truncated(name, layout.shortfall)
+        streams = _read_streams(content, layout, sampling_rate)
+        if layout.may_go_on and content.unread:
+            layout = layout_of(content, thorough=True)
+            if layout.parts:
+                streams = _read_streams(content, layout, sampling_rate)
+    return checked(name, streams, layout)
+
+
+@contextlib.contextmanager
+def errors_of_file(name: str) -> Iterator[None]:
+    """Raise errors of libsndfile and of the system as an AudioError that names the file."""
     try:
-        # The mean of two huge floats may overflow. The check for finite samples below finds this.
-        with np.errstate(all="ignore"), Content(name, data) as content:
-            layout = layout_of(content)
-            if layout.shortfall is not None:
-                raise _truncated(name, layout.shortfall)
-            streams = _read_streams(content, layout, sampling_rate)
-            if layout.may_go_on and content.unread:
-                layout = layout_of(content, thorough=True)
-                if layout.parts:
-                    streams = _read_streams(content, layout, sampling_rate)
+        yield
+    except AudioError:
+        raise
     # soundfile raises a TypeError for .raw files, which have no header.
     except (RuntimeError, TypeError) as error:
         raise NotAudioError(
-            f"{name}: not readable as audio ({_reason(error)}); restore or remove this file"
+            f"{name}: not readable as audio ({reason_of(error)}); restore or remove this file"
         ) from None
     except OSError as error:
         raise AudioError(f"{name}: cannot be read ({error.strerror})") from None
-    return _checked(name, streams, layout)
 
 
-def _checked(name: str, streams: list[_ReadSamples], layout: Layout) -> Decoded:
+def checked(name: str, streams: list[ReadSamples], layout: Layout) -> Decoded:
     """The streams as one recording with its remarks; an AudioError if it is of no use."""
     if all(stream.count == 0 for stream in streams):
         raise AudioError(f"{name}: holds no samples; restore or remove this file")
@@ -195,7 +203,7 @@ def read_header(path: str, data: bytes | None = None) -> Header | None:
     try:
         with Content(path, data) as content:
             for part in layout_of(content).parts or (None,):
-                with _opened(content, Layout(), part) as file:
+                with opened(content, Layout(), part) as file:
                     frames = file.frames if part is None or part.frames is None else part.frames
                     headers.append(Header(frames, file.samplerate, file.channels))
     except (RuntimeError, OSError, TypeError, ValueError):
@@ -216,7 +224,7 @@ class _ForwardFile(soundfile.SoundFile):
 
 
 @contextlib.contextmanager
-def _opened(content: Content, layout: Layout, part: Part | None) -> Iterator[soundfile.SoundFile]:
+def opened(content: Content, layout: Layout, part: Part | None) -> Iterator[soundfile.SoundFile]:
     """Open a part of a file, or the file itself, with libsndfile."""
     if part is not None:
         source = SplicedFile(content, part.pieces)
@@ -232,19 +240,19 @@ def _opened(content: Content, layout: Layout, part: Part | None) -> Iterator[sou
         source.close()
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """The reason in an error of libsndfile."""
     return str(error).rpartition(": ")[2].rstrip(".") or "unknown"
 
 
-def _truncated(name: str, shortfall: str) -> AudioError:
+def truncated(name: str, shortfall: str) -> AudioError:
     return AudioError(
         f"{name}: truncated, {shortfall}; copy it again (to use the rest of it, convert it with "
         "ffmpeg)"
     )
 
 
-def _require_content(name: str, data: bytes | None) -> None:
+def require_content(name: str, data: bytes | None) -> None:
     """Raise an AudioError if the file is missing or empty."""
     try:
         require_utf8(name)
@@ -257,7 +265,7 @@ def _require_content(name: str, data: bytes | None) -> None:
         raise AudioError(f"{name}: an empty file (0 bytes); restore or remove it")
 
 
-def _check_announced(name: str, file: soundfile.SoundFile, frames: int, rate: int) -> None:
+def check_announced(name: str, file: soundfile.SoundFile, frames: int, rate: int) -> None:
     """Raise an AudioError if the header has an impossible rate, or too many samples at `rate`."""
     possible_rate = _LOWEST_RATE <= file.samplerate <= _HIGHEST_RATE
     if not possible_rate or frames * rate > _MOST_SAMPLES * file.samplerate:
@@ -268,9 +276,7 @@ def _check_announced(name: str, file: soundfile.SoundFile, frames: int, rate: in
         )
 
 
-def _read_streams(
-    content: Content, layout: Layout, sampling_rate: int | None
-) -> list[_ReadSamples]:
+def _read_streams(content: Content, layout: Layout, sampling_rate: int | None) -> list[ReadSamples]:
     """Read all streams of a file, at the same rate."""
     content_hash = xxhash.xxh3_128()
     streams = []
@@ -288,35 +294,35 @@ def _read_part(
     part: Part | None,
     sampling_rate: int | None,
     hash_before: xxhash.xxh3_128,
-) -> _ReadSamples:
+) -> ReadSamples:
     """Read one stream of a file.
 
     If its channels cancel each other, it is read once more, without mixing.
     """
     name = content.path
-    with _opened(content, layout, part) as file:
+    with opened(content, layout, part) as file:
         frames = file.frames if part is None or part.frames is None else part.frames
         rate = sampling_rate or file.samplerate
-        _check_announced(name, file, frames, rate)
-        stream = _read_mono(name, file, frames, rate, hash_before)
+        check_announced(name, file, frames, rate)
+        stream = read_mono(name, file, frames, rate, hash_before)
     if stream.count < frames and not layout.is_estimate:
-        raise _truncated(name, "its header announces more than the file holds")
+        raise truncated(name, "its header announces more than the file holds")
     if stream.loudest is None:
         return stream
 
-    with _opened(content, layout, part) as file:
-        alone = _read_mono(name, file, frames, rate, hash_before, channel=stream.loudest)
+    with opened(content, layout, part) as file:
+        alone = read_mono(name, file, frames, rate, hash_before, channel=stream.loudest)
     return dataclasses.replace(alone, loudest=stream.loudest)
 
 
-def _read_mono(
+def read_mono(
     name: str,
     file: soundfile.SoundFile,
     frames: int,
     rate: int,
     hash_before: xxhash.xxh3_128,
     channel: int | None = None,
-) -> _ReadSamples:
+) -> ReadSamples:
     """Read the next `frames` frames of a file, mix them to mono and resample them to `rate` Hz.
 
     If there is a `channel`, only this one is read.
@@ -353,7 +359,7 @@ def _read_mono(
     samples = result[:written]
     if resampled and stream is None and count:
         samples = soxr.resample(samples, file.samplerate, rate)
-    return _ReadSamples(
+    return ReadSamples(
         samples=samples,
         count=count,
         sampling_rate=rate,
@@ -383,7 +389,7 @@ def _blocks(name: str, file: soundfile.SoundFile, frames: int) -> Iterator[np.nd
             seconds = count / file.samplerate
             raise AudioError(
                 f"{name}: truncated or damaged, it can be decoded up to {seconds:.2f} s only "
-                f"({_reason(error)}); copy it again"
+                f"({reason_of(error)}); copy it again"
             ) from None
         if len(block) == 0:
             return

@@ -7,7 +7,8 @@ are searched in all tables. If several tables contain labels, `corpus.tables` ch
 `corpus.columns` names the schemes for sex, age, language, sentence, intensity and take; by default
 gender and transcription are read as sex and sentence. If tables belong to splits, the column
 `split` contains the split of each file (dev is validation), and the protocol `column` can use it.
-Segments of recordings are not supported. Tables are read from Parquet or CSV only, because a pickle
+Segmented tables, whose rows have a start and an end, are read as segments of their recordings.
+Tables are read from Parquet or CSV only, because a pickle
 may run code.
 
 Reading needs the package `audformat`: ``pip install "ser_hf[audformat]"``. Source: Wagner J,
@@ -29,6 +30,7 @@ from ..utils.bounds import require_bounded_table
 from ..utils.cells import text
 from ..utils.errors import UserError, one_line
 from ..utils.find_file import FileFinder
+from ..utils.segments import Segment, SegmentColumns
 from ..utils.yaml import check_bounds, read_text
 from .columns import split_name
 from .rows import NO_LABEL, STANDARD_COLUMNS, Row, RowParser, TableSettings, absent
@@ -42,6 +44,9 @@ _SECTIONS = ("tables", "misc_tables")
 # audformat reads the table NAME from the file db.NAME.csv, so a name is a part of a path.
 _TABLE_NAME = re.compile(r"\w[\w.@+ -]{0,199}")
 _HeaderLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+# audformat indexes a segmented table by file, start and end.
+_TIMES = SegmentColumns("start", "end")
 
 # Column of ser_hf -> the scheme that databases in audformat usually have for it.
 _USUAL_SCHEMES = {"sex": "gender", "sentence": "transcription"}
@@ -113,12 +118,12 @@ def parse(settings: AudformatSettings) -> Listing:
     for entry, values in zip(content.frame.index, values_of_rows, strict=True):
         file, start, end = entry if isinstance(entry, tuple) else (entry, None, None)
         where = f"{root / 'db.yaml'}, {first_scheme} of {file}"
-        if start or not pd.isna(end):
-            raise UserError(
-                f"{where}: segments are not supported; cut them into files for corpus.name: csv"
-            )
+        segment = _TIMES.segment({"start": start, "end": end}, where)
+        if segment == Segment(0.0, None):  # audformat's way to write a whole file
+            segment = None
         cells = {name: None if pd.isna(value) else value for name, value in values.items()}
-        rows.append(_row(where, finder.find(root / file), file, cells, content, parser))
+        row = _row(where, finder.find(root / file), file, cells, content, parser)
+        rows.append(dataclasses.replace(row, segment=segment))
     return parser.listing(rows)
 
 

@@ -8,7 +8,8 @@ passed over, as in 0001/Angry/train/0001_000351.wav. Any folder that is not hidd
 may contain a table of metadata, `metadata.csv` or `metadata.jsonl`. Its column `file_name` contains
 paths of audio files relative to the folder of the table. It may also have a column for the label
 (`corpus.label`; without this column the label is read from the folders), a column for the speaker
-(`corpus.speaker`) and the other columns that every table may have (`ser_hf.corpora.tables`). If
+(`corpus.speaker`) and the other columns that every table may have (`ser_hf.corpora.tables`), also
+`start` and `end` of segments. If
 there is any metadata, files that it does not list are left out with a warning.
 
 If a folder in the path of a file is named train, validation, test or a synonym
@@ -30,13 +31,14 @@ from pydantic import Field
 from ..utils.errors import UserError
 from ..utils.files import folders_below, parse_json
 from ..utils.find_file import FileFinder
-from ..utils.segments import refuse_segments
+from ..utils.segments import Segment
 from ..utils.tables import read_table
 from ..utils.yaml import read_text
 from .columns import extra_columns, split_name, with_splits
 from .files import audio_files, other_recordings
-from .rows import NO_LABEL, STANDARD_COLUMNS, Row, RowParser, TableSettings, absent, relative
+from .rows import NO_LABEL, STANDARD_COLUMNS, Row, RowParser, absent, relative
 from .schema import Listing
+from .segments import SegmentSettings, require_single_rows
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 _FILE = "file_name"
@@ -48,9 +50,10 @@ class _Entry(NamedTuple):
     path: Path
     where: str
     cells: dict[str, Any]
+    segment: Segment | None = None
 
 
-class AudiofolderSettings(TableSettings):
+class AudiofolderSettings(SegmentSettings):
     """Settings of a folder of audio."""
 
     name: Annotated[Literal["audiofolder"], Field(description="a folder of audio")] = "audiofolder"
@@ -93,7 +96,14 @@ def _used_columns(parser: RowParser) -> list[str | None]:
     """The columns of metadata that have a meaning."""
     settings = parser.settings
     standard_columns = [parser.column(name) for name in STANDARD_COLUMNS]
-    return [settings.label, settings.speaker, _FILE, *standard_columns]
+    return [
+        settings.label,
+        settings.speaker,
+        settings.start,
+        settings.end,
+        _FILE,
+        *standard_columns,
+    ]
 
 
 def _rows(
@@ -101,7 +111,10 @@ def _rows(
 ) -> list[Row]:
     """Make the row of each entry, with its label, split and further columns."""
     settings = parser.settings
-    extra = extra_columns([entry.cells for entry in entries], _used_columns(parser))
+    used = _used_columns(parser)
+    if all(entry.segment is None for entry in entries):
+        used = [column for column in used if column not in (settings.start, settings.end)]
+    extra = extra_columns([entry.cells for entry in entries], used)
     splits = [_split_of_folders(entry.path, root) for entry in entries]
     rows = []
     for entry, kept in zip(entries, with_splits(splits, extra), strict=True):
@@ -127,8 +140,10 @@ def _rows(
             missing=absent(entry.path, finder),
             label_of_folder=is_folder,
             label_hint=hint,
+            segment=entry.segment,
         )
         rows.append(row)
+    require_single_rows(rows)
     return rows
 
 
@@ -185,7 +200,10 @@ def _metadata(root: Path, parser: RowParser, finder: FileFinder) -> _Metadata:
             has_label_column = parser.settings.label in columns
         if not lines:
             raise UserError(f"{table}: no row; fill it in, or remove it to use folders as labels")
-        refuse_segments(table, set(columns).difference(_used_columns(parser)), lines)
+        settings = parser.settings
+        times = settings.segment_columns(table, columns)
+        unread_columns = set(columns).difference(_used_columns(parser))
+        settings.refuse_other_segments(table, unread_columns, lines)
         # A row with an empty label has no label: the name of the folder does not replace it.
         empty_label = {parser.settings.label: None} if has_label_column else {}
         for line, cells in lines:
@@ -197,7 +215,8 @@ def _metadata(root: Path, parser: RowParser, finder: FileFinder) -> _Metadata:
                     "it is the path of the audio, relative to the table's folder"
                 )
             path = finder.find(Path(os.path.normpath(table.parent / name)))
-            entries.append(_Entry(path, where, empty_label | cells))
+            segment = None if times is None else times.segment(cells, where)
+            entries.append(_Entry(path, where, empty_label | cells, segment))
     return _Metadata(entries, notes, accounts)
 
 

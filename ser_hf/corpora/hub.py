@@ -14,7 +14,8 @@ it. A repository that has audio files instead of Parquet can be downloaded and r
 `corpus.audio`, `corpus.label` and `corpus.speaker` name the columns with these values, and
 `corpus.columns` those for sex, age, language, sentence, intensity, take and id. Every other plain
 column is kept. A column with a reserved name such as `duration` is renamed to ``own_duration``, and
-a column `split` to ``own_split``. If a corpus of ser_hf was uploaded (by
+a column `split` to ``own_split``. Columns `start` and `end` (seconds, or timedeltas) make rows
+segments of their recordings, as in `ser_hf.corpora.tables`. If a corpus of ser_hf was uploaded (by
 `Split.apply(dataset).push_to_hub(...)`), it keeps its ids and speakers when `corpus.corpus_name` is
 its original name.
 
@@ -31,18 +32,20 @@ from datasets import ClassLabel, Dataset, Value
 from pydantic import Field, model_validator
 
 from ..utils.errors import UserError, one_line
+from ..utils.segments import Segment
 from .columns import extra_columns, with_splits
 from .hub_audio import AudioColumn, unpack
 from .hub_files import load_splits
-from .rows import NO_LABEL, STANDARD_COLUMNS, Row, RowParser, TableSettings
+from .rows import NO_LABEL, STANDARD_COLUMNS, Row, RowParser
 from .schema import Clip, Listing
+from .segments import SegmentSettings
 from .settings import refuse
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ONE_SOURCE = "give an id on the Hub, or a folder or parquet file in corpus.root"
 
 
-class HubSettings(TableSettings):
+class HubSettings(SegmentSettings):
     """Settings of an audio dataset: `dataset` is an id on the Hub, or `root` a folder or file."""
 
     name: Annotated[Literal["hub"], Field(description="an audio dataset of the Hub")] = "hub"
@@ -155,6 +158,7 @@ class _Entry:
         cells: column -> value, for the plain columns.
         file_name: the original file name of the audio.
         problem: why the audio cannot be used, with the remedy; None if it can.
+        segment: the part of the recording; None if the clip is the whole recording.
     """
 
     split: str
@@ -162,6 +166,7 @@ class _Entry:
     cells: Mapping[str, Any]
     file_name: str | None
     problem: str | None
+    segment: Segment | None = None
 
 
 def _rows(
@@ -177,13 +182,15 @@ def _rows(
     has_splits = settings.root is None or Path(settings.root).is_dir()
     splits = [entry.split if has_splits else None for entry in entries]
     used = {settings.audio, settings.label, settings.speaker, *map(parser.column, STANDARD_COLUMNS)}
+    if any(entry.segment is not None for entry in entries):
+        used |= {settings.start, settings.end}
     extra = extra_columns([entry.cells for entry in entries], used, guess=False)
 
     parsed = []
     names = _clip_names(entries)
     for entry, name, kept in zip(entries, names, with_splits(splits, extra), strict=True):
         row = Row(
-            where=f"split {entry.split}, row {entry.number}",
+            where=_where(entry.split, entry.number),
             path=Path(entry.split, str(entry.number)),
             name=name,
             searched_path=entry.file_name,
@@ -192,6 +199,7 @@ def _rows(
             cells=entry.cells,
             extra=kept,
             missing=entry.problem,
+            segment=entry.segment,
         )
         parsed.append(row)
     return parsed
@@ -216,6 +224,7 @@ def _entries(split: str, rows: Dataset, settings: HubSettings) -> list[_Entry]:
         if isinstance(feature, ClassLabel):
             names_of_classes[column] = feature.names
 
+    times = settings.segment_columns(f"split {split}", plain_columns)
     audio = AudioColumn.of(rows, settings.audio)
     problems = audio.problems()
     file_names = audio.names()
@@ -225,21 +234,32 @@ def _entries(split: str, rows: Dataset, settings: HubSettings) -> list[_Entry]:
             cells = {
                 name: _class_name(value, names_of_classes.get(name)) for name, value in row.items()
             }
-            entries.append(_Entry(split, number, cells, file_names[number], problems[number]))
+            segment = None if times is None else times.segment(cells, _where(split, number))
+            entry = _Entry(split, number, cells, file_names[number], problems[number], segment)
+            entries.append(entry)
     except (OverflowError, ValueError) as error:  # a date that Python does not have
         raise UserError(f"corpus.columns: a row of {split} cannot be read: {error}") from None
     return entries
 
 
 def _clip_names(entries: Sequence[_Entry]) -> list[str]:
-    """The name of each clip: its file name if all exist and differ, otherwise SPLIT/NUMBER."""
+    """The name of each clip: its file name if all exist and differ, otherwise SPLIT/NUMBER.
+
+    Segments of one recording may have the same file name.
+    """
     stems = []
     for entry in entries:
         stem = re.sub(r"\.[A-Za-z0-9]{1,4}$", "", entry.file_name or "")
         stems.append(stem.lstrip("./"))
-    if all(stems) and len(set(stems)) == len(stems):
+    segments = [entry.segment for entry in entries]
+    if all(stems) and len(set(zip(stems, segments, strict=True))) == len(stems):
         return stems
     return [f"{entry.split}/{entry.number:07d}" for entry in entries]
+
+
+def _where(split: str, number: int) -> str:
+    """A row for messages."""
+    return f"split {split}, row {number}"
 
 
 def _class_name(value: Any, names: Sequence[str] | None) -> Any:

@@ -16,6 +16,7 @@ from ..utils.errors import UserError
 from ..utils.find_file import FileFinder
 from ..utils.names import compared, composed, shown
 from ..utils.recordings import is_lfs_pointer
+from ..utils.segments import Segment
 from .columns import integer
 from .languages import language_code
 from .metadata import Metadata, excludes_commercial_use
@@ -49,6 +50,7 @@ class Row:
         missing: why the audio is missing, with the remedy; None if the audio exists.
         label_of_folder: whether the label is the name of a folder.
         label_hint: a remedy for an unknown label of this row in place of the usual ones.
+        segment: the part of the recording; None if the clip is the whole recording.
     """
 
     where: str
@@ -62,6 +64,7 @@ class Row:
     missing: str | None = None
     label_of_folder: bool = False
     label_hint: str | None = None
+    segment: Segment | None = None
 
 
 def _with_text_keys(value: Any) -> Any:
@@ -299,7 +302,8 @@ class RowParser:
         if texts["take"] and take is None:
             extra["own_take"] = texts["take"]
 
-        clip_id = (texts["id"] or row.name).removeprefix(f"{self.corpus_name}/")
+        name = row.name if row.segment is None else f"{row.name}@{row.segment.name}"
+        clip_id = (texts["id"] or name).removeprefix(f"{self.corpus_name}/")
         return Clip(
             path=str(row.path),
             emotion=emotion,
@@ -313,6 +317,8 @@ class RowParser:
             sentence=texts["sentence"],
             intensity=texts["intensity"],
             extra=extra | dict(row.extra),
+            start=None if row.segment is None else row.segment.start,
+            end=None if row.segment is None else row.segment.end,
         )
 
     def listing(

@@ -63,7 +63,7 @@ SkipKind = Literal["absent", "unknown label", "unknown speaker", "unknown name",
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """One recording, as its file name or its row in a table describes it.
+    """One recording or segment, as its file name or its row in a table describes it.
 
     Attributes:
         path: the path of the audio file.
@@ -76,6 +76,8 @@ class Clip:
         corpus: the name of the corpus; only set in mixtures.
         original_label: the label as the file name or the table has it; None if the emotion is the
             result of votes.
+        start: the beginning of a segment in its recording, in seconds; None for a whole recording.
+        end: the end of a segment; None for a whole recording, and for its end.
     """
 
     path: str
@@ -92,6 +94,8 @@ class Clip:
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     corpus: str | None = None
     original_label: str | None = None
+    start: float | None = None
+    end: float | None = None
 
     @property
     def name(self) -> str:
@@ -130,6 +134,8 @@ COLUMNS = {
     "sentence": Value("string"),
     "intensity": Value("string"),
     "take": Value("int32"),
+    "start": Value("float64"),
+    "end": Value("float64"),
     "duration": Value("float32"),
     "content_hash": Value("string"),
 }

@@ -14,11 +14,20 @@ numbers or text. A column with a reserved name such as `duration` is renamed to 
 A label is a canonical emotion, a synonym (`ser_hf.corpora.schema.SYNONYMS`), or a key of
 `corpus.label_map`. Names of columns, labels and speakers are compared without case, Unicode form
 and invisible characters (`ser_hf.utils.names`). Cells such as NA, ?, - and unknown are read as
-empty (`ser_hf.utils.cells.MISSING_WORDS`). Columns `start` and `end` are refused, because whole
-files are read. License and citation are options, which cards and
+empty (`ser_hf.utils.cells.MISSING_WORDS`). License and citation are options, which cards and
 reports quote.
+
+    path,start,end,label,speaker
+    calls/0001.wav,12.34,15.2,anger,anna
+    calls/0001.wav,15.9,0 days 00:00:18.1,neutral,ben
+
+With the columns `start` and `end` (or those that `corpus.start` and `corpus.end` name) a row is a
+segment of its recording. Times are seconds, or timedeltas as pandas writes them; in a column whose
+name ends with ms, milliseconds. If both cells are empty, the row is the whole recording; if only
+the end is empty, the segment ends with the recording. The id of a segment has its times.
 """
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,15 +37,15 @@ from pydantic import Field
 
 from ..utils.errors import UserError
 from ..utils.find_file import FileFinder
-from ..utils.segments import refuse_segments
 from ..utils.tables import read_table
 from .columns import extra_columns
-from .rows import NO_LABEL, STANDARD_COLUMNS, Row, RowParser, TableSettings, absent, relative
+from .rows import NO_LABEL, STANDARD_COLUMNS, Row, RowParser, absent, relative
 from .schema import Listing
+from .segments import SegmentSettings, require_single_rows
 from .settings import AnyPath
 
 
-class CsvSettings(TableSettings):
+class CsvSettings(SegmentSettings):
     """Settings of a table; the root is its file."""
 
     name: Annotated[Literal["csv"], Field(description="a table of clips")] = "csv"
@@ -58,26 +67,32 @@ def parse(settings: CsvSettings) -> Listing:
         raise UserError(f"corpus.root: {problem}; csv needs a table of clips")
     parser = RowParser(settings.corpus_name, settings)
     standard_columns = [parser.column(name) for name in STANDARD_COLUMNS]
-    used = [settings.path, settings.label, settings.speaker, *standard_columns]
+    used = [
+        settings.path,
+        settings.label,
+        settings.speaker,
+        settings.start,
+        settings.end,
+        *standard_columns,
+    ]
     content = read_table(table).named(used)
     _require_columns(table, content.columns, settings)
-    refuse_segments(table, set(content.columns).difference(used), content.rows)
+    times = settings.segment_columns(table, content.columns)
+    settings.refuse_other_segments(table, set(content.columns).difference(used), content.rows)
+    if times is None:
+        used = [column for column in used if column not in (settings.start, settings.end)]
 
     base = table.parent if settings.audio_root is None else settings.audio_root
     folder = Path(os.path.normpath(base))
     finder = FileFinder()
     extra = extra_columns([cells for _, cells in content.rows], used)
     rows = []
-    line_of_audio: dict[str, int] = {}
     for (line, cells), kept in zip(content.rows, extra, strict=True):
-        row = _row(f"{table}, line {line}", cells, kept, folder, finder, settings)
-        audio = str(row.path)
-        if row.searched_path and line_of_audio.setdefault(audio, line) != line:
-            raise UserError(
-                f"{row.where}: {row.searched_path} is also in line {line_of_audio[audio]}; "
-                "list each clip once"
-            )
-        rows.append(row)
+        where = f"{table}, line {line}"
+        row = _row(where, cells, kept, folder, finder, settings)
+        segment = None if times is None else times.segment(cells, where)
+        rows.append(dataclasses.replace(row, segment=segment))
+    require_single_rows(rows)
     return parser.listing(rows, content.notes, [content.account])
 
 

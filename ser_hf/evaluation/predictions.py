@@ -20,6 +20,8 @@ from .tasks import Task, task_of
 CLIP_COLUMNS = tuple(grouped_columns())
 # Columns of a second label, in a corpus with both the intended and the perceived emotion.
 OTHER_LABELS = ("intended", "perceived")
+# The times of segments in their recordings, if the corpus has segments.
+TIMES = ("start", "end")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Predictions:
         probabilities: probabilities, (runs, clips, classes), or predicted values, (runs, clips,
             dimensions), float32. Runs are seeds on the same clips.
         columns: {column: values}, with a value or None for each clip. They are `CLIP_COLUMNS`, and
-            `OTHER_LABELS` if the corpus has them.
+            `OTHER_LABELS` and `TIMES` if the corpus has them.
         votes: shares of the raters' votes, (clips, classes), nan for clips that nobody rated.
     """
 
@@ -85,11 +87,13 @@ def of_rows(dataset: Dataset, rows: Sequence[int], probabilities: np.ndarray) ->
         probabilities: (clips, classes) or (runs, clips, classes).
     """
     names = names_of(dataset)
-    wanted = {"id", "label", "targets", "votes", "audio", *CLIP_COLUMNS, *OTHER_LABELS}
+    wanted = {"id", "label", "targets", "votes", "audio", *CLIP_COLUMNS, *OTHER_LABELS, *TIMES}
     # All columns at once: `datasets` copies a table's description for each column read by name.
     kept = [name for name in dataset.column_names if name in wanted]
     cells = dataset.select_columns(kept)[list(rows)]
     columns = {name: cells.get(name, [None] * len(rows)) for name in CLIP_COLUMNS}
+    if any(start is not None for start in cells.get("start", [])):
+        columns |= {name: cells[name] for name in TIMES}
 
     labels = targets_of(dataset, rows)
     votes = None
@@ -135,10 +139,10 @@ def _votes(cells: Mapping[str, list[Any]], classes: int) -> np.ndarray | None:
 def to_table(part: str, predictions: Predictions) -> pa.Table:
     """Convert the predictions of one run to a table, with one row per clip.
 
-    Columns are id, part, `CLIP_COLUMNS`, path, label, predicted, the probability of each class
-    (`p_LABEL`) and, with votes, their shares (`vote_LABEL`). For dimensions, the columns label and
-    predicted are replaced by the target (`true_NAME`) of each dimension, and its predicted value is
-    `p_NAME`, both from 0 to 1.
+    Columns are id, part, `CLIP_COLUMNS`, `TIMES` of segments, path, label, predicted, the
+    probability of each class (`p_LABEL`) and, with votes, their shares (`vote_LABEL`). For
+    dimensions, the columns label and predicted are replaced by the target (`true_NAME`) of each
+    dimension, and its predicted value is `p_NAME`, both from 0 to 1.
     """
     (probabilities,) = predictions.probabilities
     names = predictions.names
@@ -168,8 +172,8 @@ def to_table(part: str, predictions: Predictions) -> pa.Table:
 def _text_or_numbers(predictions: Predictions) -> dict[str, pa.Array]:
     """The columns of the corpus, as float64 or as text."""
     columns = {}
-    has_numbers = grouped_columns()
-    for name in (*CLIP_COLUMNS, *OTHER_LABELS):
+    has_numbers = grouped_columns() | dict.fromkeys(TIMES, True)
+    for name in (*CLIP_COLUMNS, *OTHER_LABELS, *TIMES):
         if name not in predictions.columns:
             continue
         values = predictions.columns[name]
@@ -202,7 +206,8 @@ def from_table(table: pa.Table, part: str, names: Sequence[str]) -> Predictions:
         labels = np.asarray([class_ids[label] for label in clips["label"].to_pylist()])
     else:
         labels = np.stack([clips[f"true_{name}"].to_numpy() for name in names], axis=1)
-    kept = [name for name in (*CLIP_COLUMNS, *OTHER_LABELS) if name in clips.column_names]
+    possible = (*CLIP_COLUMNS, *OTHER_LABELS, *TIMES)
+    kept = [name for name in possible if name in clips.column_names]
     return Predictions(
         names=list(names),
         ids=clips["id"].to_pylist(),

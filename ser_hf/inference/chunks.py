@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import numpy as np
 
 from ..audio.decode import AudioError, Decoded, NotAudioError, decode, read_header
 from ..audio.remarks import Remark
+from ..audio.segment_reader import decode_segments, runs
 from ..models.preparation import Preparation, prepare_waveform
 from ..utils.order import in_order
 from ..utils.recordings import OTHER_SUFFIXES, conversion_advice, is_lfs_pointer
@@ -19,6 +22,9 @@ CHUNK_SAMPLES = 2**25  # about 35 minutes at 16 kHz, 134 MB; a longer recording 
 # The first chunk is ready soon; later ones fill their batches better.
 _FIRST_SAMPLES = 2**19
 _MOST_SAMPLES = 2**23
+
+
+_UNSUPPORTED_SUFFIXES = OTHER_SUFFIXES - AUDIO_SUFFIXES
 
 
 class NoneReadable(AudioError):
@@ -126,13 +132,13 @@ def read_chunks(
     )
     decoded = in_order(
         read,
-        recordings,
-        size=lambda recording: _samples_in_memory(recording, sampling_rate),
+        runs((recording, recording.path, recording.segment) for recording in recordings),
+        size=lambda run: _samples_in_memory(run, sampling_rate),
         most=CHUNK_SAMPLES,
     )
 
     builder = _ChunkBuilder(sampling_rate, positioned)
-    for recording, result in decoded:
+    for recording, result in itertools.chain.from_iterable(decoded):
         if isinstance(result, AudioError):
             if skipped is None:
                 raise AudioError(f"{result} (--on-error skip leaves such files out)")
@@ -153,20 +159,22 @@ def read_chunks(
 
 
 def _read(
-    recording: Recording, sampling_rate: int, preparation: Preparation | None
-) -> tuple[Recording, Decoded | AudioError]:
-    """Return a recording without its bytes, and its samples or the error of reading it.
+    run: list[Recording], sampling_rate: int, preparation: Preparation | None
+) -> list[tuple[Recording, Decoded | AudioError]]:
+    """Return recordings without their bytes, each with its samples or the error of reading it.
 
-    The waveform is prepared as one clip, unless `preparation` is None.
+    The waveforms are prepared as one clip each, unless `preparation` is None.
+
+    Args:
+        run: one recording, or segments of one recording (`ser_hf.audio.segment_reader.runs`).
     """
-    try:
-        decoded = _decoded(recording, sampling_rate)
-    except AudioError as error:
-        return recording, error
-    if preparation is not None:
-        waveform = prepare_waveform(decoded.samples, sampling_rate, preparation)
-        decoded = dataclasses.replace(decoded, samples=waveform)
-    return dataclasses.replace(recording, data=None), decoded
+    results = []
+    for recording, decoded in zip(run, _decoded(run, sampling_rate), strict=True):
+        if preparation is not None and isinstance(decoded, Decoded):
+            waveform = prepare_waveform(decoded.samples, sampling_rate, preparation)
+            decoded = dataclasses.replace(decoded, samples=waveform)
+        results.append((dataclasses.replace(recording, data=None), decoded))
+    return results
 
 
 def _prepared_windows(
@@ -188,28 +196,41 @@ def _prepared_windows(
         yield prepare_waveform(waveform[start:end], sampling_rate, preparation), position
 
 
-def _decoded(recording: Recording, sampling_rate: int) -> Decoded:
+def _decoded(run: list[Recording], sampling_rate: int) -> list[Decoded | AudioError]:
+    """Decode one recording, or segments of one recording."""
+    recording = run[0]
     path = Path(recording.path)
     try:
         if recording.data is None and path.is_file() and is_lfs_pointer(path):
             raise AudioError(
                 f"{path}: a Git LFS pointer, not audio; run `git lfs pull` in that clone"
             )
-        return decode(recording.path, recording.data, sampling_rate)
-    except NotAudioError:
-        if path.suffix.lower() in OTHER_SUFFIXES - AUDIO_SUFFIXES:
-            raise AudioError(f"{path}: {conversion_advice(path)}") from None
-        raise
+        if recording.segment is None:
+            return [decode(recording.path, recording.data, sampling_rate)]
+        segments = [part.segment for part in run]
+        results = decode_segments(recording.path, segments, recording.data, sampling_rate)
+        if isinstance(results[0], NotAudioError):
+            raise results[0]
+        return results
+    except AudioError as error:
+        if isinstance(error, NotAudioError) and path.suffix.lower() in _UNSUPPORTED_SUFFIXES:
+            return [AudioError(f"{path}: {conversion_advice(path)}")] * len(run)
+        return [error] * len(run)
     except OSError as error:
-        raise AudioError(f"{path}: cannot be read ({error.strerror})") from None
+        return [AudioError(f"{path}: cannot be read ({error.strerror})")] * len(run)
 
 
-def _samples_in_memory(recording: Recording, sampling_rate: int) -> float:
-    """Estimate the most samples that a recording needs in memory, during decoding and afterwards.
+def _samples_in_memory(run: list[Recording], sampling_rate: int) -> float:
+    """Estimate the most samples that a run needs in memory, during decoding and afterwards.
 
     The estimate uses the header of the file; it is 0 if the header is unreadable.
     """
+    recording = run[0]
     header = read_header(recording.path, recording.data)
     if header is None:
         return 0
-    return header.duration * max(header.samplerate * header.channels, sampling_rate)
+    seconds = header.duration
+    if recording.segment is not None:
+        lengths = [(part.segment.end or math.inf) - part.segment.start for part in run]
+        seconds = min(seconds, sum(lengths))
+    return seconds * max(header.samplerate * header.channels, sampling_rate)

@@ -69,7 +69,7 @@ def table(chunk: Chunk, outputs: ModelOutputs, metadata: TableMetadata) -> pa.Ta
     - `window`, the number of the window from 0 (null if a row is the mean of several windows), and
       `windows`, the number of windows of the clip;
     - `start` and `end`, seconds in the file (if silence was trimmed off or added: seconds from the
-      beginning of the prepared clip);
+      beginning of the prepared clip). A segment has its own times;
     - `predicted`; `probabilities` and `logits`, float32 (labels,) each. For a model of dimensions,
       `values` on the scale of the ratings replace `predicted` and `probabilities`;
     - `embedding`, float32 (size,), if requested.
@@ -107,22 +107,34 @@ def _columns_of_clips(
     """Return the columns of windows and times, if a row is a whole clip."""
     windows = np.bincount(outputs.rows, minlength=len(chunk))[clips.rows]
     numbers = np.zeros(len(windows), dtype=np.int32)
+    starts = clips.starts / chunk.sampling_rate
+    ends = (clips.starts + clips.lengths) / chunk.sampling_rate
+    for i, row in enumerate(clips.rows):
+        segment = chunk.recordings[row].segment
+        if segment is not None:
+            ends[i] = segment.start + ends[i] if segment.end is None else segment.end
+            starts[i] = segment.start
     return {
         "window": pa.array(numbers, pa.int32(), mask=windows > 1),
         "windows": pa.array(windows, pa.int32()),
-        "start": pa.array(clips.starts / chunk.sampling_rate, pa.float64()),
-        "end": pa.array((clips.starts + clips.lengths) / chunk.sampling_rate, pa.float64()),
+        "start": pa.array(starts, pa.float64()),
+        "end": pa.array(ends, pa.float64()),
     }
 
 
 def _columns_of_positions(chunk: Chunk) -> dict[str, pa.Array]:
     """Return the columns of windows and times, if a row is one window of a recording."""
     positions = chunk.positions
+    offsets = []
+    for recording in chunk.recordings:
+        offsets.append(0.0 if recording.segment is None else recording.segment.start)
+    starts = [position.start + offset for position, offset in zip(positions, offsets, strict=True)]
+    ends = [position.end + offset for position, offset in zip(positions, offsets, strict=True)]
     return {
         "window": pa.array([position.number for position in positions], pa.int32()),
         "windows": pa.array([position.windows for position in positions], pa.int32()),
-        "start": pa.array([position.start for position in positions], pa.float64()),
-        "end": pa.array([position.end for position in positions], pa.float64()),
+        "start": pa.array(starts, pa.float64()),
+        "end": pa.array(ends, pa.float64()),
     }
 
 

@@ -15,7 +15,13 @@ from ..utils.errors import UserError
 from ..utils.files import folders_below
 from ..utils.find_file import FileFinder
 from ..utils.recordings import OTHER_SUFFIXES
-from ..utils.segments import refuse_segments
+from ..utils.segments import (
+    END,
+    START,
+    Segment,
+    refuse_unread_segments,
+    segments_of_columns,
+)
 from ..utils.tables import read_table
 
 logger = logging.getLogger(__name__)
@@ -47,13 +53,14 @@ _PATH_COLUMNS = ("path", "file_name")
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
-    """One recording.
+    """One recording, or a segment of one.
 
     Args:
-        id: the name of the recording, different for all recordings of a prediction.
+        id: the name of the recording or segment, different for all of a prediction.
         path: the path of the file, or only a name if `data` is given.
         label, speaker: None if unknown.
         data: the bytes of the file, if they are in memory.
+        segment: the part of the file to predict; None for all of it.
     """
 
     id: str
@@ -61,13 +68,15 @@ class Recording:
     label: str | None = None
     speaker: str | None = None
     data: bytes | None = None
+    segment: Segment | None = None
 
 
 def from_dataset(dataset: Dataset) -> Iterator[Recording]:
     """Yield the rows of a data set with a column `audio`; `ser_hf.load_corpus` returns such a set.
 
-    The columns `id`, `label` and `speaker` are used if they exist. A row without an id gets the
-    path of its audio, with the number of the row if the path repeats.
+    The columns `id`, `label`, `speaker`, `start` and `end` are used if they exist. A row without an
+    id gets the path of its audio, with the times of a segment, and with the number of the row if
+    that repeats.
 
     Raises:
         UserError: if there is no column `audio`, or two rows have the same id.
@@ -91,19 +100,23 @@ def _require_unique(ids: Iterable[str | None]) -> None:
 
 
 def _rows(dataset: Dataset) -> Iterator[Recording]:
-    columns = [name for name in ("audio", "id", "label", "speaker") if name in dataset.column_names]
+    names = ("audio", "id", "label", "speaker", START, END)
+    columns = [name for name in names if name in dataset.column_names]
+    times = segments_of_columns(columns)
     label_feature = dataset.features.get("label")
     label_names = label_feature.names if isinstance(label_feature, ClassLabel) else None
     rows = dataset.select_columns(columns).cast_column("audio", Audio(decode=False))
 
-    seen_paths = set()
+    seen_names = set()
     for number, row in enumerate(rows):
         audio = row["audio"] or {"path": None, "bytes": None}
         path = audio["path"] or f"row {number}"
         row_id = text(row.get("id"))
+        segment = None if times is None else times.segment(row, f"inputs: row {number}")
+        name = path if segment is None else f"{path}@{segment.name}"
         if row_id is None:
-            row_id = f"{path} (row {number})" if path in seen_paths else path
-        seen_paths.add(path)
+            row_id = f"{name} (row {number})" if name in seen_names else name
+        seen_names.add(name)
 
         label = row.get("label")
         if label_names and label is not None:
@@ -115,6 +128,7 @@ def _rows(dataset: Dataset) -> Iterator[Recording]:
             label=text(label),
             speaker=text(row.get("speaker")),
             data=audio["bytes"],
+            segment=segment,
         )
 
 
@@ -211,13 +225,13 @@ def _audio_files(root: Path, name: str) -> list[Path]:
 def listed(table: Path) -> Iterator[tuple[str, Recording]]:
     """Yield the rows of a table: the file and line as text for messages, and the recording.
 
-    The columns are `path` or `file_name`, and optionally `id`, `label` and `speaker`. Relative
-    paths start from the table's folder.
+    The columns are `path` or `file_name`, and optionally `id`, `label` and `speaker`, and `start`
+    and `end` of segments. Relative paths start from the table's folder.
 
     Raises:
-        UserError: if there is no column of paths, no row, or a row without a path.
+        UserError: if there is no column of paths, no row, a row without a path, or a wrong time.
     """
-    content = read_table(table).named((*_PATH_COLUMNS, "id", "label", "speaker"))
+    content = read_table(table).named((*_PATH_COLUMNS, "id", "label", "speaker", START, END))
     for note in content.notes:
         logger.warning("%s", note)
     columns = content.columns
@@ -230,7 +244,14 @@ def listed(table: Path) -> Iterator[tuple[str, Recording]]:
         )
     if not rows:
         raise UserError(f"{table}: lists no recording")
-    refuse_segments(table, columns, rows)
+    times = segments_of_columns(columns)
+    if times is None:
+        refuse_unread_segments(
+            table,
+            columns,
+            rows,
+            f"name them {START} and {END} (in seconds), or otherwise if the files are cut already",
+        )
 
     finder = FileFinder()
     for line, row in rows:
@@ -241,10 +262,13 @@ def listed(table: Path) -> Iterator[tuple[str, Recording]]:
         path = finder.find(Path(os.path.normpath(table.parent / cell)))
         label = row.get("label")
         speaker = row.get("speaker")
+        segment = None if times is None else times.segment(row, where)
+        name = path.as_posix() if segment is None else f"{path.as_posix()}@{segment.name}"
         recording = Recording(
-            id=row.get("id") or path.as_posix(),
+            id=row.get("id") or name,
             path=str(path),
             label=None if means_missing(label) else label,
             speaker=None if means_missing(speaker) else speaker,
+            segment=segment,
         )
         yield where, recording

@@ -69,7 +69,7 @@ def text_lines(file: TextIO, metadata: TableMetadata) -> Write:
 def _window_note(row: dict[str, Any]) -> str:
     """Describe the window that a row belongs to, or the number of windows that it averages."""
     if row["windows"] == 1:
-        return ""
+        return ""  # the id of a segment has its times
     if row["window"] is None:
         return f"  ({row['windows']} windows)"
     return f"  ({row['start']:.2f}-{row['end']:.2f} s)"

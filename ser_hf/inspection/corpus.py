@@ -160,7 +160,8 @@ def _search_near_copies(files: Sequence[AudioFile], cache_dir: str | None) -> li
     # Sort like the rows of a dataset, so that training on this corpus finds the same store.
     clips.sort(key=lambda file: file.clip.id)
     audio = [{"path": file.path, "bytes": None} for file in clips]
-    store = open_store(audio, _STORE_RATE, cache_dir)
+    segments = [file.segment for file in clips]
+    store = open_store(audio, _STORE_RATE, cache_dir, segments=segments)
 
     near_copies = []
     for match in near_duplicates(store):

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ..audio.decode import decode
 from ..audio.remarks import Remark, is_silent
+from ..audio.segment_reader import decode_segment
 from ..corpora import CORPORA, corpus_settings
 from ..corpora.schema import EMOTIONS, Clip
 from ..utils.order import in_order
+from ..utils.segments import Segment
 from ..utils.unpacked import row_of
 
 # {measure: (unit, name on the page)}
@@ -84,10 +85,11 @@ class Measurement:
 
 @dataclasses.dataclass(frozen=True)
 class AudioFile:
-    """One audio file of a corpus.
+    """One audio file of a corpus, or a segment of it.
 
     Attributes:
-        shown: the path below the root, with unprintable characters escaped.
+        shown: the path below the root, with unprintable characters escaped; for a segment with
+            its times.
         role: one of `ROLES`. ``absent`` means a row of the table of the corpus whose audio is
             missing. ``copy`` means a file that is equal to another file of the same clip.
         clip: the clip; None if the corpus does not know the file name.
@@ -107,9 +109,18 @@ class AudioFile:
         """Whether the file is a clip of the corpus and can be decoded."""
         return self.role == "clip" and self.measured is not None and self.measured.error is None
 
+    @property
+    def segment(self) -> Segment | None:
+        """The part of the file that is the clip; None for all of it."""
+        if self.clip is None or self.clip.start is None:
+            return None
+        return Segment(self.clip.start, self.clip.end)
+
     def to_dict(self) -> dict[str, Any]:
-        """The file's row in `inspect.json`."""
+        """The file's row in `inspect.json`; that of a segment has its times."""
         row: dict[str, Any] = {"path": self.shown, "role": self.role, "reason": self.reason}
+        if self.segment is not None:
+            row |= self.segment._asdict()
         for key in ("id", "emotion", "speaker", "sex", "intensity"):
             row[key] = getattr(self.clip, key, None)
         measured = self.measured or Measurement()
@@ -152,8 +163,10 @@ def find_files(name: str, root: str | Path | None, options: dict[str, Any]) -> F
 
     files = []
     for clip in listing.clips:
-        shown = printable_path(clip.path, base)
-        files.append(AudioFile(clip.path, shown, role="clip", clip=clip))
+        file = AudioFile(clip.path, printable_path(clip.path, base), role="clip", clip=clip)
+        if file.segment is not None:
+            file = dataclasses.replace(file, shown=f"{file.shown} ({file.segment})")
+        files.append(file)
 
     read_name = getattr(module, "read_name", None)
     for path, reason in listing.skipped:
@@ -171,10 +184,15 @@ def find_files(name: str, root: str | Path | None, options: dict[str, Any]) -> F
         shown = printable_path(path, base)
         files.append(AudioFile(path, shown, role=role, clip=clip, reason=reason))
     return FoundFiles(
-        files=sorted(files, key=lambda file: file.path),
+        files=sorted(files, key=_position),
         notes=list(listing.notes),
         accounts=list(listing.accounts),
     )
+
+
+def _position(file: AudioFile) -> tuple[str, float]:
+    """The path of a file, and the start of a segment, for sorting."""
+    return file.path, 0.0 if file.segment is None else file.segment.start
 
 
 def printable_path(path: str, base: Path | None) -> str:
@@ -194,27 +212,39 @@ def printable_path(path: str, base: Path | None) -> str:
 
 
 def measure_files(files: Sequence[AudioFile]) -> list[AudioFile]:
-    """Measure files on threads, each path once; the result has the files with measurements."""
+    """Measure files on threads; the result has the files with measurements.
+
+    A path is measured once, or once for each of its segments.
+    """
     # This import loads torch. It is late because it takes seconds, and it is here so that the
     # threads of `measure` do not import torch at the same time.
     from ..models import preparation  # noqa: F401
 
-    paths = list(dict.fromkeys(file.path for file in files if file.role in _MEASURED))
+    parts = [(file.path, file.segment) for file in files if file.role in _MEASURED]
+    parts = list(dict.fromkeys(parts))
     progress = tqdm(
-        in_order(measure, paths), total=len(paths), desc="measuring", unit="file", disable=None
+        in_order(lambda part: measure(*part), parts),
+        total=len(parts),
+        desc="measuring",
+        unit="file",
+        disable=None,
     )
-    measured = dict(zip(paths, progress, strict=True))
-    return [dataclasses.replace(file, measured=measured.get(file.path)) for file in files]
+    measured = dict(zip(parts, progress, strict=True))
+    with_measurements = []
+    for file in files:
+        measurement = measured.get((file.path, file.segment))
+        with_measurements.append(dataclasses.replace(file, measured=measurement))
+    return with_measurements
 
 
-def measure(path: str) -> Measurement:
-    """Decode and measure one file; a bad file gives a `Measurement` with an error."""
+def measure(path: str, segment: Segment | None = None) -> Measurement:
+    """Decode and measure a file or a segment; a bad one gives a `Measurement` with an error."""
     from ..models.preparation import gated_loudness
 
     size = None
     try:
         size = Path(path).stat().st_size
-        decoded = decode(path)
+        decoded = decode_segment(path, segment)
     except (ValueError, OSError, RuntimeError) as error:
         return Measurement(bytes=size, error=_reason(error, path))
 

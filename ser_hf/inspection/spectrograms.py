@@ -13,7 +13,8 @@ import numpy as np
 import soundfile
 from matplotlib.figure import Figure
 
-from ..audio.decode import AudioError, decode
+from ..audio.decode import AudioError
+from ..audio.segment_reader import decode_segment
 from ..report.page import Picture, picture
 from ..report.plots import svg
 from .finding import Finding
@@ -117,7 +118,8 @@ def sound_of(file: AudioFile, audio: bool = True) -> Sound:
     Raises:
         AudioError: if the file cannot be decoded.
     """
-    samples = decode(file.path, sampling_rate=RATE).samples[: round(MOST_SECONDS * RATE)]
+    samples = decode_segment(file.path, file.segment, sampling_rate=RATE).samples
+    samples = samples[: round(MOST_SECONDS * RATE)]
     label = None if file.clip is None else file.clip.emotion
     alt = f"Waveform and log-mel spectrogram of {file.shown}"
     if label is not None:

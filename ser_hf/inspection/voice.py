@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..audio.decode import SHORTEST, decode
+from ..audio.decode import SHORTEST
+from ..audio.segment_reader import decode_segment
 from .measure import AudioFile, ordered_labels
 
 # The bounds of the sample.
@@ -144,7 +145,7 @@ def speech_of(file: AudioFile) -> np.ndarray:
     """The first `SECONDS` of a clip after the leading silence, float32 (samples,), at `RATE`."""
     import librosa
 
-    samples = decode(file.path, sampling_rate=RATE).samples
+    samples = decode_segment(file.path, file.segment, sampling_rate=RATE).samples
     trimmed, _ = librosa.effects.trim(samples, top_db=_QUIET)
     return trimmed[: round(SECONDS * RATE)]
 

@@ -8,6 +8,7 @@ from datasets import Dataset
 
 from ..audio.near_duplicates import NearDuplicate
 from ..utils.errors import UserError
+from .segments import of_one_voice, overlapping
 from .split import PAIRS, PARTS, Split, read_column
 
 # Column -> its name in reports.
@@ -150,12 +151,14 @@ def require_apart(
         twins: pairs of rows with the same take; None if they were not searched for.
 
     Raises:
-        UserError: if splits share a recording or a take. The message lists the first clips that
-            are shared, and their number; the attribute `whole` of the error lists all of them.
+        UserError: if splits share a recording or a take, segments that overlap in time, or segments
+            of one recording by the same or an unknown speaker. The message lists the first clips
+            that are shared, and their number; the attribute `whole` of the error lists all of them.
     """
     ids = read_column(dataset, "id")
     hashes = _hashes(dataset)
 
+    _require_segments_apart(splits, dataset, ids)
     copies = _repeated(hashes, range(len(hashes)))
     across = list(_in_two_parts(splits, copies, ids))
     if across:
@@ -174,6 +177,29 @@ def require_apart(
             items=across,
             remedy="list one of each in corpus.exclude, or set protocol.near_duplicates: tell if "
             "you have listened to them and they differ",
+        )
+
+
+def _require_segments_apart(splits: Sequence[Split], dataset: Dataset, ids: Sequence[str]) -> None:
+    """Check that splits share no time of a recording, and no voice of a recording.
+
+    Two speakers of one recording may be in two splits if they do not speak at the same time.
+    """
+    across = list(_in_two_parts(splits, overlapping(dataset), ids))
+    if across:
+        raise UserError(
+            f"protocol {splits[0].name}: these segments of one recording overlap in time, in two "
+            "parts",
+            items=across,
+            remedy="correct their times, or list one of each in corpus.exclude",
+        )
+    across = list(_in_two_parts(splits, of_one_voice(dataset), ids))
+    if across:
+        raise UserError(
+            f"protocol {splits[0].name}: these segments of one recording, by the same or an "
+            "unknown speaker, are in two parts",
+            items=across,
+            remedy="choose a protocol that keeps speakers apart, such as speaker_independent",
         )
 
 

@@ -3,12 +3,14 @@
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
+from statistics import mode
 
 import numpy as np
 from datasets import Dataset
 
 from ..utils.errors import UserError
 from ..utils.order import apportion
+from .segments import units
 from .settings import RandomSettings, SpeakerIndependentSettings
 from .split import PARTS, Split, make_split, read_column, rows_where
 
@@ -379,16 +381,30 @@ def draw_clips(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw a share of the rows at random, with labels in proportion if `stratified`.
 
+    The segments of a recording stay together; they count as one clip, with their most frequent
+    label.
+
     Returns:
         The rows that were not drawn, and the drawn rows.
     """
     from sklearn.model_selection import train_test_split
 
-    rows = np.asarray(rows)
-    labels = np.asarray(read_column(dataset, "label"))[rows] if stratified else None
+    groups = units(dataset, rows)
+    label_of_row = read_column(dataset, "label")
+    labels = None
+    if stratified:
+        labels = [mode(label_of_row[row] for row in group) for group in groups]
     try:
-        return train_test_split(rows, test_size=share, random_state=seed, stratify=labels)
+        rest, drawn = train_test_split(
+            np.arange(len(groups)), test_size=share, random_state=seed, stratify=labels
+        )
     except ValueError as error:
         raise UserError(
-            f"{key}: {len(rows)} clips cannot be divided by {share:g}: {error}"
+            f"{key}: {len(groups)} clips cannot be divided by {share:g}: {error}"
         ) from None
+    return _rows_of(groups, rest), _rows_of(groups, drawn)
+
+
+def _rows_of(groups: Sequence[Sequence[int]], chosen: Sequence[int]) -> np.ndarray:
+    """The rows of the chosen groups."""
+    return np.asarray([row for position in chosen for row in groups[position]])

@@ -73,9 +73,10 @@ def test_tables_are_chosen(database):
     assert {clip.extra["split"] for clip in clips} == {"train", "test"}
 
 
-def test_segments_are_refused(database):
-    with pytest.raises(UserError, match=r"emotion of wav/.*.wav: segments are not supported"):
-        parse(database(segmented=True))
+def test_rows_of_segmented_tables_are_segments(database):
+    clips = read(database(segmented=True))
+    assert all(clip.start is not None for clip in clips)
+    assert all(clip.id.endswith(("-end", f"{clip.end or 0:09.3f}")) for clip in clips)
 
 
 def test_other_schemes_by_name(database):

@@ -20,6 +20,8 @@ COLUMNS = {
     "sentence": Value("string"),
     "intensity": Value("string"),
     "take": Value("int32"),
+    "start": Value("float64"),
+    "end": Value("float64"),
     "duration": Value("float32"),
     "content_hash": Value("string"),
 }
@@ -72,6 +74,8 @@ def test_a_row_points_at_its_file_and_is_not_decoded(root):
         "sentence": "Kids are talking by the door",
         "intensity": "normal",
         "take": 1,
+        "start": None,
+        "end": None,
         "duration": None,
         "content_hash": None,
     }

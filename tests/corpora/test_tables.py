@@ -121,7 +121,7 @@ def test_every_common_word_means_a_canonical_emotion():
             r"line 2: more cells than the header has columns \(3\)",
         ),
         ("path,label,speaker,label\na.wav,sad,x,y\n", "the column 'label' .* twice"),
-        (PLAIN + "sub/../a.wav,sad,cy\n", r"line 4: sub/../a.wav is also in line 2"),
+        (PLAIN + "sub/../a.wav,sad,cy\n", r"line 4: sub/../a.wav is also in .*, line 2"),
         (
             'path,label,speaker,note\na.wav,sad,x,"two\nlines"\nno.wav,sad,x,\n',
             "line 4: no file .*no.wav",
@@ -204,3 +204,52 @@ def test_custom_labels_are_classes_after_the_emotions_and_can_be_merged(table):
 def test_labels_that_are_no_custom_labels(table, settings, message):
     with pytest.raises(UserError, match=message):
         load_corpus("csv", table(PLAIN), **settings)
+
+
+SEGMENTS = "path,start,end,label,speaker\n"
+
+
+def test_rows_with_a_start_and_an_end_are_segments(table):
+    text = SEGMENTS + "a.wav,0.1,0.25,angry,anna\na.wav,0.3,,sad,ben\nsub/b.wav,,,sad,ben\n"
+    dataset = load_corpus("csv", table(text))
+    assert dataset["start"][:] == [0.1, 0.3, None]
+    assert dataset["end"][:] == [0.25, None, None]
+    assert dataset["id"][:] == [
+        "csv/a@00000.100-00000.250",
+        "csv/a@00000.300-end",
+        "csv/sub/b",
+    ]
+
+
+def test_columns_of_segments_have_any_name(table):
+    text = "path,from,to (ms),label,speaker\na.wav,0.1,250,angry,anna\nsub/b.wav,0,100,sad,ben\n"
+    dataset = load_corpus("csv", table(text), start="from", end="to (ms)")
+    assert dataset["end"][:] == [0.25, 0.1]
+    whole = load_corpus("csv", table(text), start=None)
+    assert whole["start"][:] == [None, None]
+    assert whole["from"][:] == [0.1, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("a.wav,2,1,angry,anna\n", {}, "line 2: .*ends at 1 s, but begins at 2 s"),
+        ("a.wav,-2,1,angry,anna\n", {}, "line 2: .*'-2' in column start is a negative time"),
+        ("a.wav,x,1,angry,anna\n", {}, "line 2: .*'x' in column start is no time"),
+        (
+            "a.wav,0,1,angry,anna\na.wav,0,1,sad,anna\n",
+            {},
+            "line 3: a.wav, 0.000-1.000 s, is also in .*, line 2 with the label 'angry'",
+        ),
+        ("a.wav,0,1,angry,anna\n", {"start": "from"}, r"corpus\.start: .* no column 'from'"),
+    ],
+)
+def test_wrong_times_name_their_row(table, text, options, message):
+    with pytest.raises(UserError, match=message):
+        load_corpus("csv", table(SEGMENTS + text), **options)
+
+
+def test_times_under_other_names_are_not_left_unread(table):
+    text = "path,onset,offset,label,speaker\na.wav,0.1,0.2,angry,anna\n"
+    with pytest.raises(UserError, match=r"onset and offset .*corpus\.start and corpus\.end"):
+        load_corpus("csv", table(text))

@@ -63,11 +63,11 @@ def test_long_recordings_are_read_one_by_one(recordings, monkeypatch):
     assert len(begun) <= 2
     assert sum(len(chunk) for chunk in chunks) == 20
     samples = [
-        reading._samples_in_memory(row, 8000)
+        reading._samples_in_memory([row], 8000)
         for row in (rows[0], rows[1], Recording("", "/no/file"))
     ]
     assert samples == [pytest.approx(0.61 * RATE), pytest.approx(0.61 * RATE), 0]
-    assert reading._samples_in_memory(Recording("", __file__), RATE) == 0
+    assert reading._samples_in_memory([Recording("", __file__)], RATE) == 0
 
 
 def test_undecodable_files_of_a_folder_are_named_when_read(tmp_path):
