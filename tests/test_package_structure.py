@@ -31,7 +31,7 @@ LIBRARIES = {
     "peft": ["training/lora.py"],
     "evaluate": ["evaluation/metric_objects.py"],
     "sklearn": ["training/sklearn_solver.py"],
-    "librosa": ["inspection/spectrograms.py", "inspection/voice.py"],
+    "librosa": ["report/clip_plots.py", "inspection/voice.py"],
 }
 TREES = {
     path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))

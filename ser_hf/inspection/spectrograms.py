@@ -1,20 +1,15 @@
-"""Clips to look at and listen to: waveform and log-mel spectrogram, drawn by librosa, and audio.
+"""Clips to look at and listen to, of each label and of each finding.
 
 The page of an inspection contains them, so their number and length are bounded.
 """
 
-import base64
 import dataclasses
-import io
 import statistics
 from collections.abc import Sequence
 
-import numpy as np
-import soundfile
-from matplotlib.figure import Figure
-
 from ..audio.decode import AudioError
 from ..audio.segment_reader import decode_segment
+from ..report.clip_plots import SIZE, audio_address, clip_figure
 from ..report.page import Picture, picture
 from ..report.plots import svg
 from .finding import Finding
@@ -29,13 +24,6 @@ CLIPS_PER_FINDING = 2
 MOST_CLIPS_OF_FINDINGS = 12
 MOST_SECONDS = 5.0
 MOST_PAGE_BYTES = 10_000_000
-_SIZE = (2.9, 2.3)  # inches
-_WAVEFORM_POINTS = 300
-_MELS = 64
-_WINDOW = 512
-_HOP = 256
-_HIGHEST = 8000  # Hz
-_RANGE = 60.0  # dB below the loudest point
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,57 +112,10 @@ def sound_of(file: AudioFile, audio: bool = True) -> Sound:
     alt = f"Waveform and log-mel spectrogram of {file.shown}"
     if label is not None:
         alt += f", a clip of the label {label}"
-    figure = clip_figure(samples, title=label or "no clip")
+    figure = clip_figure(samples, RATE, title=label or "no clip")
     return Sound(
         shown=file.shown,
         label=label,
-        picture=picture(f"{alt}.", svg(figure), _SIZE),
-        audio=audio_address(samples) if audio else None,
+        picture=picture(f"{alt}.", svg(figure), SIZE),
+        audio=audio_address(samples, RATE) if audio else None,
     )
-
-
-def audio_address(samples: np.ndarray) -> str:
-    """Samples, float32 (samples,) at `RATE`, as MP3 in a data URI; all browsers play MP3."""
-    encoded = io.BytesIO()
-    soundfile.write(encoded, np.clip(samples, -1.0, 1.0), RATE, format="MP3")
-    return f"data:audio/mpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}"
-
-
-def clip_figure(samples: np.ndarray, title: str) -> Figure:
-    """Draw the waveform and the log-mel spectrogram of samples, float32 (samples,), at `RATE`.
-
-    Loud points are dark. A dark page inverts its pictures, so there loud points are light.
-    """
-    import librosa
-    import librosa.display
-
-    # librosa warns of clips that are shorter than a window.
-    samples = np.pad(samples, (0, max(0, _WINDOW - len(samples))))
-    power = librosa.feature.melspectrogram(
-        y=samples, sr=RATE, n_fft=_WINDOW, hop_length=_HOP, n_mels=_MELS, fmax=_HIGHEST
-    )
-    decibels = librosa.power_to_db(power, ref=np.max, top_db=_RANGE)
-
-    figure = Figure(figsize=_SIZE, layout="constrained")
-    waveform, spectrogram = figure.subplots(2, 1, sharex=True, height_ratios=[1, 3])
-    librosa.display.waveshow(
-        samples, sr=RATE, max_points=_WAVEFORM_POINTS, axis=None, color="0.35", ax=waveform
-    )
-    waveform.set_title(title, fontsize=9, parse_math=False)
-    waveform.set(ylim=(-1, 1), yticks=[])
-    waveform.tick_params(labelbottom=False)
-    librosa.display.specshow(
-        decibels,
-        sr=RATE,
-        hop_length=_HOP,
-        n_fft=_WINDOW,
-        fmax=_HIGHEST,
-        x_axis="time",
-        y_axis="mel",
-        cmap="magma_r",
-        ax=spectrogram,
-    )
-    spectrogram.set_xlabel("time (s)", fontsize=8)
-    spectrogram.set_ylabel("Hz", fontsize=8)
-    spectrogram.tick_params(labelsize=7)
-    return figure

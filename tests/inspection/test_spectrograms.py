@@ -17,7 +17,6 @@ from ser_hf.inspection.spectrograms import (
     MOST_LABELS,
     MOST_PAGE_BYTES,
     MOST_SECONDS,
-    clip_figure,
     sound_of,
     sounds_by_label,
     sounds_of_findings,
@@ -112,12 +111,3 @@ def test_findings_have_their_first_clips(voices, tmp_path, monkeypatch):
 def test_the_chosen_clips_are_of_typical_length():
     files = [audio_file(f"{n}.wav", duration=duration) for n, duration in enumerate((9, 2, 1))]
     assert typical(files, 2) == [files[1], files[2]]
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("samples", [20, RATE // 4])
-def test_silent_and_short_clips_are_drawn_and_a_label_is_no_formula(samples):
-    figure = clip_figure(np.zeros(samples, np.float32), title="$1_$")
-    title = figure.axes[0].title
-    assert title.get_text() == "$1_$"
-    assert not title.get_parse_math()
