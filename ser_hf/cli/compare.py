@@ -8,7 +8,17 @@ from typing import Annotated, Literal
 from typer import Argument, Exit, Option
 
 from ..utils.errors import UserError
-from .options import Json, Overrides, Overwrite, Pictures, Private, Resume, as_json, require_one_of
+from .options import (
+    Json,
+    NoAudio,
+    Overrides,
+    Overwrite,
+    Pictures,
+    Private,
+    Resume,
+    as_json,
+    require_one_of,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +98,7 @@ def rank(
         str | None, Option(metavar="USER/NAME", help="Publish the page as a static Space.")
     ] = None,
     private: Private = False,
+    pictures: Pictures = None,
     json: Json = False,
 ) -> None:
     """Rank all runs below a folder, split by split.
@@ -100,7 +111,7 @@ def rank(
     from ..experiment.ranking import rank_runs, tables
     from ..report.terminal import ranking_summary
 
-    ranking = rank_runs(sources, metric=metric, output=output, title=title)
+    ranking = rank_runs(sources, metric=metric, output=output, title=title, pictures=pictures)
     if json:
         print(as_json(ranking.to_dict()))
     else:
@@ -138,6 +149,7 @@ def reproduce(
     ] = 0.005,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    no_audio: NoAudio = False,
     json: Json = False,
 ) -> None:
     """Rerun the recipe saved with a model, and compare.
@@ -151,9 +163,12 @@ def reproduce(
     from ..experiment.reproduce import reproduce
     from ..report.terminal import reproduction_summary
 
+    changes = list(overrides or ())
+    if no_audio:
+        changes.append("evaluation.audio=false")
     comparison = reproduce(
         source,
-        overrides or [],
+        changes,
         output=output,
         tolerance=tolerance,
         resume=resume,

@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Argument, Exit, Option
 
 from ..utils.errors import UserError
-from .options import CorpusWords, Json, as_json, corpus_recipe, root_or_word
+from .options import CorpusWords, Json, NoAudio, Pictures, as_json, corpus_recipe, root_or_word
 
 logger = logging.getLogger(__name__)
 
@@ -111,9 +111,8 @@ def inspect(
     ] = None,
     words: CorpusWords = None,
     output: Annotated[str | None, Option(metavar="DIR", help="[default: inspect-CORPUS]")] = None,
-    no_audio: Annotated[
-        bool, Option("--no-audio", help="Leave the recordings out of the page.")
-    ] = False,
+    no_audio: NoAudio = False,
+    pictures: Pictures = None,
     json: Json = False,
 ) -> None:
     """Inspect a corpus before training: write a page with findings.
@@ -130,7 +129,7 @@ def inspect(
     folder = Path(output or f"inspect-{corpus}")
     check_folder(folder)
     inspection = inspect_corpus(section.name, root, **section.changed_keys)
-    page = write_inspection(inspection, folder, audio=not no_audio)
+    page = write_inspection(inspection, folder, audio=not no_audio, pictures=pictures)
     facts = inspection.to_dict()
     print(as_json(facts) if json else f"{inspection_summary(facts)}\n  page: {page}")
     if facts["verdict"]["level"] == "error":

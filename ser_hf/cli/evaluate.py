@@ -17,6 +17,7 @@ from .options import (
     Json,
     LabelNames,
     Model,
+    NoAudio,
     Overwrite,
     Pictures,
     Revision,
@@ -76,6 +77,7 @@ def evaluate(
         Literal["pca", "tsne", "umap", "none"],
         Option(help="Map of the embeddings, by emotion and by speaker."),
     ] = "pca",
+    no_audio: NoAudio = False,
     pictures: Pictures = None,
     window: Window = None,
     batch_size: BatchSize = 16,
@@ -122,6 +124,7 @@ def evaluate(
         noise_folder=noise_folder,
         impulse_folder=impulse_folder,
         map=None if map == "none" else map,
+        audio=not no_audio,
         pictures=pictures,
         training_speakers=training_speakers,
     )

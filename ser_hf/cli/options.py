@@ -82,6 +82,7 @@ Pictures = Annotated[
     Literal["pdf"] | None,
     Option(help="Also write each picture as PDF, as wide as a column of a paper."),
 ]
+NoAudio = Annotated[bool, Option("--no-audio", help="Leave the recordings out of the page.")]
 Json = Annotated[bool, Option("--json", help="Print one JSON object instead of text.")]
 Private = Annotated[bool, Option("--private", help="New repositories are private.")]
 

@@ -10,7 +10,16 @@ from typer import Argument, Option
 
 from ..train import run_recipe
 from ..utils.processes import launched_alone
-from .options import Json, Overrides, Overwrite, RecipeFile, Resume, as_json, require_one_of
+from .options import (
+    Json,
+    NoAudio,
+    Overrides,
+    Overwrite,
+    RecipeFile,
+    Resume,
+    as_json,
+    require_one_of,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +35,7 @@ def train(
     dry_run: Annotated[
         bool, Option("--dry-run", help="Check it and show what it needs; train nothing.")
     ] = False,
+    no_audio: NoAudio = False,
     json: Json = False,
 ) -> None:
     """Train and evaluate a model as a recipe describes.
@@ -36,7 +46,11 @@ def train(
     """
     require_one_of(resume=resume, overwrite=overwrite)
     require_one_of(json=json, dry_run=dry_run)
-    changes = [*(overrides or ()), *([f"output_dir={output}"] if output else [])]
+    changes = list(overrides or ())
+    if output:
+        changes.append(f"output_dir={output}")
+    if no_audio:
+        changes.append("evaluation.audio=false")
     from ..experiment.recipe_source import recipe_file
 
     if launched_alone():

@@ -213,6 +213,19 @@ class CorpusScores(Section):
     )
 
 
+class Occlusion(Section):
+    """How much the probability of the predicted class drops without parts of a clip."""
+
+    probability: Share = Field(description="Probability of the predicted class for the whole clip.")
+    seconds: Positive = Field(description="Length of a window, s; windows overlap.")
+    starts: list[Amount] = Field(description="Start of each window, s.")
+    drop_by_window: list[float] = Field(
+        description="Drop of the probability with silence in each window; negative for a rise."
+    )
+    edges: list[Amount] = Field(description="Edges of the frequency bands, Hz.")
+    drop_by_band: list[float] = Field(description="Drop of the probability without each band.")
+
+
 class HardClip(Section):
     """A clip whose label got a low probability."""
 
@@ -227,6 +240,9 @@ class HardClip(Section):
         None, description="Of dimensions: root mean squared error, share of the range."
     )
     path: str | None = Field(None, description="Audio file; null for audio that is in no file.")
+    occlusion: Occlusion | None = Field(
+        None, description="On which part the prediction depends; for the first clips."
+    )
 
 
 class ConditionScores(CleanScores):

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
 
@@ -207,6 +208,7 @@ def check_output(folder: Path, files: Sequence[str], content: str) -> None:
     """Refuse a folder with other files than `files`, because it will be replaced.
 
     Args:
+        files: names, or patterns of names.
         content: what the folder may contain, for the message.
 
     Raises:
@@ -214,7 +216,8 @@ def check_output(folder: Path, files: Sequence[str], content: str) -> None:
     """
     other_files = []
     if folder.is_dir():
-        other_files = sorted({child.name for child in folder.iterdir()} - {*files})
+        names = sorted(child.name for child in folder.iterdir())
+        other_files = [name for name in names if not any(fnmatch(name, file) for file in files)]
     if folder.is_file() or other_files:
         first = folder / other_files[0] if other_files else folder
         raise UserError(f"--output: {first} is not of {content}; choose another folder")

@@ -38,6 +38,7 @@ from .evaluated_clips import (
     EvaluationOptions,
     select_test_clips,
 )
+from .hardest_clips import show_hardest
 from .label_mapping import (
     DimensionMapping,
     LabelMapping,
@@ -191,16 +192,31 @@ def evaluate_on_corpus(
     report = _make_report(name, model, mapping, corpus, clips, predictions, settings)
     if settings.robustness:
         # Degraded copies are made from the recordings, before the model's preparation.
-        recordings = store
+        unprepared = store
         if model.classifier.preparation != Preparation():
             rate = model.classifier.extractor.sampling_rate
-            _, recordings = prepare(clips.dataset, rate, settings.cache_dir, Preparation())
+            _, unprepared = prepare(clips.dataset, rate, settings.cache_dir, Preparation())
         robustness = _robustness(
-            recordings, model.classifier, mapping, predictions, opened=opened, settings=settings
+            unprepared, model.classifier, mapping, predictions, opened=opened, settings=settings
         )
         report = extended(report, robustness=robustness)
     if predicted.clip_map is not None:
         report = extended(report, embeddings=predicted.clip_map.section)
+    recordings = None
+    if settings.hardest_clips and output is not None:
+        hardest = show_hardest(
+            report,
+            model.classifier,
+            mapping,
+            dataset=dataset,
+            store=store,
+            most=settings.hardest_clips,
+            window=settings.window,
+            batch_size=settings.batch_size,
+            cache_dir=settings.cache_dir,
+        )
+        report = hardest.report
+        recordings = hardest.recordings
     duplicates = len(dataset) - len(set(dataset["content_hash"][:]))
     report = extended(
         report,
@@ -213,7 +229,14 @@ def evaluate_on_corpus(
             pq.write_table(to_table("test", predictions), partial / PREDICTIONS)
             if predicted.clip_map is not None and predicted.clip_map.table is not None:
                 pq.write_table(predicted.clip_map.table, partial / MAP)
-            write_report(partial, report, pictures=settings.pictures, corpus=citation)
+            write_report(
+                partial,
+                report,
+                pictures=settings.pictures,
+                recordings=recordings,
+                audio=settings.audio,
+                corpus=citation,
+            )
     return report
 
 

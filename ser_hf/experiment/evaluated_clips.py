@@ -31,8 +31,9 @@ class EvaluationOptions(Options):
     """How a model is evaluated, and on which clips.
 
     Clips longer than `window` seconds are processed in windows; None means the window of the
-    model's recipe. `noise_folder` and `impulse_folder` have recordings for `robustness`. The last
-    five fields select the clips, see `select_test_clips`.
+    model's recipe. `noise_folder` and `impulse_folder` have recordings for `robustness`. The page
+    shows `hardest_clips` with their recordings; without `audio` with pictures only. The last five
+    fields select the clips, see `select_test_clips`.
     """
 
     window: Annotated[float, Field(ge=SHORTEST)] | None = None
@@ -43,6 +44,8 @@ class EvaluationOptions(Options):
     noise_folder: PathName | None = None
     impulse_folder: PathName | None = None
     map: MapMethod | None = "pca"
+    hardest_clips: Annotated[int, Field(ge=0, le=6)] = 6
+    audio: bool = True
     pictures: Literal["pdf"] | None = None
     cache_dir: str | None = None
     protocol: str | None = None

@@ -38,6 +38,7 @@ from .clips import (
 from .context import RunContext
 from .embedding_maps import map_of
 from .fitting import fit_once
+from .hardest_clips import HardestClips, show_hardest
 from .label_mapping import identity_mapping
 from .robustness import OpenedConditions, open_conditions, robustness_of
 from .sections import extended, foil_section, report_header
@@ -338,6 +339,22 @@ def run_map(run: RunContext, predictions: Predictions, model_folder: Path) -> Cl
         [run.data.store[row] for row in _rows_of(run, predictions)],
         settings.map,
         window=settings.window,
+    )
+
+
+def run_hardest_clips(run: RunContext, report: Report, model_folder: Path) -> HardestClips:
+    """Show the hardest clips of a run by its saved model, for the report's `hardest`."""
+    settings = run.recipe.evaluation
+    classifier = load_classifier(model_folder)
+    return show_hardest(
+        report,
+        classifier,
+        identity_mapping(run.recipe.task, classifier.labels),
+        dataset=run.data.dataset,
+        store=run.data.store,
+        most=settings.hardest_clips,
+        window=settings.window,
+        cache_dir=run.recipe.audio.cache_dir,
     )
 
 

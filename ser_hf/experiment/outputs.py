@@ -19,6 +19,7 @@ from ..loading.data_only import save_code
 from ..loading.plan import Blueprint
 from ..protocols import fingerprint, save_splits
 from ..report.card import Runs, model_card, public, public_name
+from ..report.clip_plots import ClipRecordings
 from ..report.page import Links
 from ..report.report import Report, read_report
 from ..report.write import MAP, PREDICTIONS, write_report
@@ -29,7 +30,7 @@ from ..utils.files import atomic_folder, read_json, write_json
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import dump_yaml
 from .context import RunContext
-from .measuring import run_map, run_robustness
+from .measuring import run_hardest_clips, run_map, run_robustness
 from .reference import save_reference
 from .sections import extended
 from .training_clips import save_training_clips
@@ -74,11 +75,12 @@ def save_run(
         predictions: the predictions of each split.
 
     Returns:
-        The report. This function adds `robustness` and `embeddings`, if the recipe wants them,
-        because they are measured on the saved model.
+        The report. This function adds `robustness`, `embeddings` and the occlusion of the hardest
+        clips, if the recipe wants them, because they are measured on the saved model.
     """
     evaluated = predictions[run.recipe.evaluation.part]
     map_table = None
+    recordings = None
     with atomic_folder(run.folder.model) as folder:
         save_weights(model, run.data.plan, report, folder)
         save_training_clips(
@@ -92,6 +94,10 @@ def save_run(
             report = _with_robustness(run, report, evaluated, folder)
         if run.recipe.evaluation.map is not None:
             report, map_table = _with_map(run, report, evaluated, folder)
+        if run.recipe.evaluation.hardest_clips:
+            hardest = run_hardest_clips(run, report, folder)
+            report = hardest.report
+            recordings = hardest.recordings
         save_card(run, report, folder)
     # Predictions of training clips are not saved: they do not show how good the model is.
     tables = [
@@ -99,7 +105,7 @@ def save_run(
         for split, split_predictions in predictions.items()
         if split != "train"
     ]
-    save_report(run, report, pa.concat_tables(tables), map_table)
+    save_report(run, report, pa.concat_tables(tables), map_table=map_table, recordings=recordings)
     return report
 
 
@@ -195,12 +201,18 @@ def save_card(run: RunContext, report: Report, folder: Path, runs: Runs | None =
 
 
 def save_report(
-    run: RunContext, report: Report, predictions: pa.Table, map_table: pa.Table | None = None
+    run: RunContext,
+    report: Report,
+    predictions: pa.Table,
+    *,
+    map_table: pa.Table | None = None,
+    recordings: ClipRecordings | None = None,
 ) -> None:
     """Save report/: the page, pictures, report.json and the tables.
 
     Args:
         map_table: the map of embeddings, from `ser_hf.evaluation.maps.map_embeddings`.
+        recordings: of the hardest clips, from `show_hardest`.
     """
     corpus = run.recipe.corpus
     with atomic_folder(run.folder.report) as partial:
@@ -211,6 +223,8 @@ def save_report(
             partial,
             report,
             pictures=run.recipe.evaluation.pictures,
+            recordings=recordings,
+            audio=run.recipe.evaluation.audio,
             recipe=dump_yaml(public(run.recipe.to_dict())),
             corpus=corpus_facts(corpus.name, corpus.options),
             links=report_links(report, run.folder),

@@ -8,12 +8,14 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from ..evaluation.metrics import NAMES, definitions, lower_is_better
-from ..report.page import template
+from ..report.page import Picture, picture, template
+from ..report.paper import COLUMN, save_pdf
+from ..report.plots import svg
 from ..utils.environment import __version__
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder, write_json
@@ -28,10 +30,14 @@ from .compare import (
     read_run,
     runs_on_same_clips,
 )
-from .comparison_page import number_text, span_text, spreadsheet
+from .comparison_page import bar_chart, number_text, span_text, spreadsheet
 
-# The files of a ranking in its folder; README.md makes the folder a static Space.
-FILES = ("index.html", "ranking.json", "ranking.csv", "README.md")
+# The files of a ranking in its folder; README.md makes the folder a static Space. The PDFs are
+# bar charts, one for each split.
+FILES = ("index.html", "ranking.json", "ranking.csv", "README.md", "ranking_*.pdf")
+# Limits of a bar chart.
+_MOST_BARS = 20
+_CHART_WIDTH = 5.5  # inches
 # Folders in a run's folder whose reports are copies, or are not of the run itself.
 _NOT_SEARCHED = ("model", "checkpoints", "foil")
 
@@ -106,6 +112,7 @@ def rank_runs(
     metric: str | None = None,
     output: str | Path | None = None,
     title: str = "Speech emotion recognition: ranking",
+    pictures: Literal["pdf"] | None = None,
     resamples: int = 10_000,
     confidence: float = 0.95,
     seed: int = 0,
@@ -120,6 +127,7 @@ def rank_runs(
         output: a folder for the page and the tables; an earlier ranking in it is replaced. It is
             also a static Space.
         title: the title of the page.
+        pictures: ``pdf`` also writes the bar charts as PDF, as wide as a column of a paper.
         resamples, confidence, seed: settings of the paired bootstrap.
 
     Raises:
@@ -145,7 +153,7 @@ def rank_runs(
         shown |= {name: of_task[name] for name in run.report.measured.compared}
     ranking = Ranking(title=title, groups=groups, settings=settings, definitions=shown)
     if output is not None:
-        write_ranking(ranking, Path(output))
+        write_ranking(ranking, Path(output), pictures)
     return ranking
 
 
@@ -253,16 +261,39 @@ def _behind_first(pairs: Sequence[ComparedPair], first: str, name: str) -> str |
     return None
 
 
-def write_ranking(ranking: Ranking, folder: Path) -> None:
-    """Write the page, ranking.json, ranking.csv and the card of a static Space to a folder."""
+def write_ranking(ranking: Ranking, folder: Path, pictures: Literal["pdf"] | None = None) -> None:
+    """Write the page, ranking.json, ranking.csv and the card of a static Space to a folder.
+
+    Args:
+        pictures: ``pdf`` also writes the bar chart of each split, in the order of the page.
+    """
     with atomic_folder(folder, "--output") as partial:
+        charts = [_chart(group) for group in ranking.groups]
+        if pictures == "pdf":
+            for number, group in enumerate(ranking.groups, start=1):
+                chart = bar_chart(_charted(group), group.metric, COLUMN)
+                save_pdf(chart, partial / f"ranking_{number}.pdf")
         page = template(__package__, "ranking.html", interval=span_text, number=number_text).render(
-            ranking=ranking, names=NAMES, version=__version__
+            ranking=ranking, charts=charts, names=NAMES, version=__version__
         )
         (partial / "index.html").write_text(page, encoding="utf-8")
         write_json(partial / "ranking.json", ranking.to_dict())
         (partial / "ranking.csv").write_text(_csv(ranking), encoding="utf-8")
         (partial / "README.md").write_text(_card(ranking), encoding="utf-8")
+
+
+def _charted(group: RankedGroup) -> list[ComparedRun]:
+    """The first runs of a split, which its bar chart shows."""
+    return [row.run for row in group.runs[:_MOST_BARS]]
+
+
+def _chart(group: RankedGroup) -> Picture:
+    """The bar chart of a split, for the page."""
+    runs = _charted(group)
+    drawing = bar_chart(runs, group.metric, _CHART_WIDTH)
+    figures = ", ".join(f"{run.name} {run.metrics[group.metric]:.3f}" for run in runs)
+    alt = f"Bar chart of {NAMES[group.metric]} with intervals: {figures}."
+    return picture(alt, svg(drawing), drawing.get_size_inches())
 
 
 def tables(ranking: Ranking) -> dict[str, pd.DataFrame]:

@@ -182,6 +182,22 @@ class EvaluationSettings(Settings):
             "emotions and speakers; umap needs `ser_hf[umap]`; null: no map"
         ),
     ] = "pca"
+    hardest_clips: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=6,
+            description="number of the hardest clips of which the report shows waveform, "
+            "spectrogram and, by occlusion, the parts on which the prediction depends",
+        ),
+    ] = 6
+    audio: Annotated[
+        bool,
+        Field(
+            description="players of the hardest clips in the report, which then contains "
+            "recordings; a published report has none"
+        ),
+    ] = True
     per_speaker: Annotated[
         bool,
         Field(

@@ -1,5 +1,6 @@
 """Publishes a ranking of runs as a static Space on the Hub."""
 
+from fnmatch import fnmatch
 from pathlib import Path
 
 from ..utils.errors import UserError
@@ -7,6 +8,8 @@ from .push import Pushed, machine_paths, push, require_no_paths, resolve_repo_id
 
 # The files that a push of a ranking writes, and deletes if a later one does not contain them.
 OWNED = ("README.md", "index.html", "ranking.json", "ranking.csv")
+# Pictures that a ranking may have, too.
+OWNED_PICTURES = "ranking_*.pdf"
 
 
 def publish_ranking(
@@ -26,8 +29,9 @@ def publish_ranking(
             machine, or if the Hub refuses the upload.
     """
     folder = Path(folder)
-    files = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    if files != sorted(OWNED):
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    files = {name for name in names if not fnmatch(name, OWNED_PICTURES)}
+    if files != set(OWNED):
         raise UserError(f"{folder}: not the folder of a ranking; ser-hf rank writes one")
     repo_id = resolve_repo_id(repo_id, token)
     require_no_paths(folder, machine_paths(folder))
@@ -37,7 +41,7 @@ def publish_ranking(
         kind="space",
         space_sdk="static",
         message="A ranking of runs",
-        owned=OWNED,
+        owned=(*OWNED, OWNED_PICTURES),
         private=private,
         token=token,
     )

@@ -7,6 +7,9 @@ import dataclasses
 import statistics
 from collections.abc import Sequence
 
+import numpy as np
+from matplotlib.figure import Figure
+
 from ..audio.decode import AudioError
 from ..audio.segment_reader import decode_segment
 from ..report.clip_plots import SIZE, audio_address, clip_figure
@@ -58,6 +61,15 @@ def sounds_by_label(sample: VoiceSample, audio: bool = True) -> dict[str, list[S
     return sounds
 
 
+def figures_by_label(sample: VoiceSample) -> dict[str, Figure]:
+    """Draw the most typical clip of each label of the sample, for at most `MOST_LABELS` labels."""
+    figures = {}
+    for label in sample.labels[:MOST_LABELS]:
+        (file,) = typical([voice.file for voice in sample.of_label(label)], 1)
+        figures[label] = clip_figure(_first_seconds(file), RATE, title=label)
+    return figures
+
+
 def sounds_of_findings(
     findings: Sequence[Finding], files: Sequence[AudioFile], audio: bool = True
 ) -> list[list[Sound]]:
@@ -106,8 +118,7 @@ def sound_of(file: AudioFile, audio: bool = True) -> Sound:
     Raises:
         AudioError: if the file cannot be decoded.
     """
-    samples = decode_segment(file.path, file.segment, sampling_rate=RATE).samples
-    samples = samples[: round(MOST_SECONDS * RATE)]
+    samples = _first_seconds(file)
     label = None if file.clip is None else file.clip.emotion
     alt = f"Waveform and log-mel spectrogram of {file.shown}"
     if label is not None:
@@ -119,3 +130,9 @@ def sound_of(file: AudioFile, audio: bool = True) -> Sound:
         picture=picture(f"{alt}.", svg(figure), SIZE),
         audio=audio_address(samples, RATE) if audio else None,
     )
+
+
+def _first_seconds(file: AudioFile) -> np.ndarray:
+    """The first `MOST_SECONDS` of a file, float32 (samples,) at `RATE`."""
+    samples = decode_segment(file.path, file.segment, sampling_rate=RATE).samples
+    return samples[: round(MOST_SECONDS * RATE)]

@@ -132,6 +132,7 @@ def render(
     recipe: str = "",
     corpus: Mapping[str, Any] | None = None,
     links: Links = _NO_LINKS,
+    clip_pictures: Mapping[str, Picture] | None = None,
     players: Mapping[str, str] | None = None,
     files: Mapping[str, str] | None = None,
 ) -> str:
@@ -142,6 +143,7 @@ def render(
         recipe: the resolved recipe as YAML.
         corpus: facts about the data, see `ser_hf.corpora.corpus_facts`.
         links: addresses of other reports.
+        clip_pictures: {id of one of the hardest clips: its picture}.
         players: {id of a clip: address of its audio}.
         files: files in the folder of the page, {name: description}.
     """
@@ -152,6 +154,7 @@ def render(
         "recipe": recipe.strip(),
         "corpus": corpus,
         "links": links,
+        "clip_pictures": clip_pictures or {},
         "players": players or {},
         "files": files or {},
         "views": views,

@@ -138,10 +138,10 @@ def curves_figure(
     the grid in place of epochs.
     """
     if paper:
-        figure = Figure(figsize=(COLUMN, 3.8), layout="constrained")
+        figure = Figure(figsize=(COLUMN, 4.6), layout="constrained")
         losses, scores = figure.subplots(2, 1)
     else:
-        figure = Figure(figsize=(10, 4), layout="constrained")
+        figure = Figure(figsize=(10, 4.4), layout="constrained")
         losses, scores = figure.subplots(1, 2)
     of_grid = any("candidate" in entry for entry in history)
     axis = "candidate" if of_grid else "epoch"
@@ -155,7 +155,10 @@ def curves_figure(
         axes.set(xlabel=axis)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=9)
+        # Below the axes, where it covers no line.
+        axes.legend(
+            fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, frameon=False
+        )
     return figure
 
 

@@ -7,7 +7,7 @@ from ..evaluation.calibration import at_limit
 from ..evaluation.conditions import KINDS
 from ..evaluation.maps import METHOD_NAMES as METHOD_NAMES
 from ..evaluation.metrics import NAMES
-from ..evaluation.sections import Slice
+from ..evaluation.sections import HardClip, Slice
 from .report import Report
 from .sections import Environment, Split
 
@@ -245,6 +245,29 @@ def separation(report: Report) -> str:
             f"{silhouettes}"
         )
     return f"The embeddings group clips by {better} more than by {worse}. {silhouettes}"
+
+
+def occlusion_text(clip: HardClip) -> str:
+    """On which window and which band the prediction of a clip depends most; empty if unknown."""
+    occlusion = clip.occlusion
+    if occlusion is None:
+        return ""
+    window = max(range(len(occlusion.starts)), key=occlusion.drop_by_window.__getitem__)
+    band = max(range(len(occlusion.drop_by_band)), key=occlusion.drop_by_band.__getitem__)
+    start = occlusion.starts[window]
+    end = start + occlusion.seconds
+    low, high = occlusion.edges[band : band + 2]
+    without_window = occlusion.probability - occlusion.drop_by_window[window]
+    without_band = occlusion.probability - occlusion.drop_by_band[band]
+    return (
+        f"The probability of {clip.predicted} is {_percent(occlusion.probability)}; it is lowest "
+        f"without {start:.1f} to {end:.1f} s ({_percent(without_window)}) and without {low:.0f} to "
+        f"{high:.0f} Hz ({_percent(without_band)})."
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * min(max(share, 0), 1):.0f} %"
 
 
 def embeddings(report: Report) -> list[str]:

@@ -15,6 +15,7 @@ from ..evaluation.maps import METHOD_NAMES
 from ..evaluation.metrics import NAMES, definitions
 from ..evaluation.sections import HardClip
 from ..utils.files import write_json
+from .clip_plots import ClipRecordings, audio_address, hard_clip_figure
 from .map_plots import dimension_map_figure, emotion_map_figure, speaker_map_figure
 from .page import Picture, picture, render
 from .paper import column_legends, save_pdf
@@ -30,7 +31,7 @@ from .plots import (
     slices_figure,
 )
 from .report import SCHEMA, Report, report_schema
-from .views import evaluated_speakers, silhouette_text
+from .views import evaluated_speakers, occlusion_text, silhouette_text
 
 # Tables in the folder of a report.
 PREDICTIONS = "predictions.parquet"
@@ -38,6 +39,8 @@ MAP = "embeddings.parquet"
 # The page embeds the PNG if the SVG is larger than this: an SVG with many thousand points is large
 # and slow.
 _MOST_BYTES = 400_000
+# A limit of the page. With the most pictures and six clips of the longest duration it stays below.
+MOST_PAGE_BYTES = 12_000_000
 # {file in the folder of the page: its description on the page}
 _FILES = {
     "report.json": "all numbers",
@@ -73,13 +76,21 @@ def write_report(
     *,
     predictions: Path | None = None,
     pictures: Literal["pdf"] | None = None,
+    recordings: ClipRecordings | None = None,
+    audio: bool = False,
     **page: Any,
 ) -> None:
     """Write report.json with its schema, pictures (PNG and SVG), and the page (index.html).
 
+    The page has less than `MOST_PAGE_BYTES`.
+
     Args:
         pictures: ``pdf`` also writes each picture as PDF, as wide as a column of a paper.
         predictions: file with the table of predictions (default: predictions.parquet in `folder`).
+        recordings: of the hardest clips, which the page then shows.
+        audio: whether the page has players of the hardest clips: of the recordings, which it then
+            contains, and of the files of the other clips. Never set it for a page that is
+            published: the license of a corpus seldom allows that.
         page: further arguments of `ser_hf.report.page.render`: recipe, corpus and links.
     """
     write_json(folder / SCHEMA, report_schema())
@@ -88,19 +99,29 @@ def write_report(
     shown: dict[str, list[Picture]] = {}
     for figure in figures(report, predictions or folder / PREDICTIONS, folder / MAP):
         shown.setdefault(figure.section, []).append(_write_picture(figure, folder))
+    clip_pictures = {}
+    for clip_id, figure in figures_of_clips(report, recordings).items():
+        clip_pictures[clip_id] = _write_picture(figure, folder)
     if pictures == "pdf":
-        write_pdfs(folder, report, predictions=predictions)
+        write_pdfs(folder, report, predictions=predictions, recordings=recordings)
     html = render(
         report,
         pictures=shown,
-        players=players(report.hardest, folder),
+        clip_pictures=clip_pictures,
+        players=_players(report, folder, recordings) if audio else {},
         files={name: text for name, text in _FILES.items() if (folder / name).is_file()},
         **page,
     )
     (folder / "index.html").write_text(html, encoding="utf-8")
 
 
-def write_pdfs(folder: Path, report: Report, *, predictions: Path | None = None) -> None:
+def write_pdfs(
+    folder: Path,
+    report: Report,
+    *,
+    predictions: Path | None = None,
+    recordings: ClipRecordings | None = None,
+) -> None:
     """Write each picture of a report as PDF, as wide as a column of a paper.
 
     Example for a finished run: `write_pdfs(folder, read_report(folder / "report.json"))`, where
@@ -108,9 +129,12 @@ def write_pdfs(folder: Path, report: Report, *, predictions: Path | None = None)
 
     Args:
         predictions: file with the table of predictions (default: predictions.parquet in `folder`).
+        recordings: of the hardest clips, for their pictures.
     """
     predictions = predictions or folder / PREDICTIONS
     with column_legends():
+        for figure in figures_of_clips(report, recordings, paper=True).values():
+            save_pdf(figure.drawing, folder / f"{figure.name}.pdf")
         for figure in figures(report, predictions, folder / MAP, paper=True):
             save_pdf(figure.drawing, folder / f"{figure.name}.pdf")
 
@@ -227,6 +251,36 @@ def _figure_of_corpora(report: Report, *, paper: bool) -> ReportFigure:
     return ReportFigure(
         "corpora", "confusion_by_corpus", "Confusion matrix of each corpus", drawing
     )
+
+
+def figures_of_clips(
+    report: Report, recordings: ClipRecordings | None, *, paper: bool = False
+) -> dict[str, ReportFigure]:
+    """Draw the hardest clips that have recordings: {clip id: figure}."""
+    if recordings is None:
+        return {}
+    drawn = {}
+    for clip in report.hardest:
+        samples = recordings.samples.get(clip.id)
+        if samples is None:
+            continue
+        text = (
+            f"Waveform and log-mel spectrogram of {clip.id}, {clip.label}, predicted as "
+            f"{clip.predicted}. {occlusion_text(clip)}"
+        )
+        drawing = hard_clip_figure(clip, samples, recordings.sampling_rate, paper=paper)
+        name = f"hard_clip_{len(drawn) + 1}"
+        drawn[clip.id] = ReportFigure("hardest", name, text.strip(), drawing)
+    return drawn
+
+
+def _players(report: Report, folder: Path, recordings: ClipRecordings | None) -> dict[str, str]:
+    """The addresses of the audio of the hardest clips; data URIs of those with recordings."""
+    addresses = players(report.hardest, folder)
+    if recordings is not None:
+        for clip_id, samples in recordings.samples.items():
+            addresses[clip_id] = audio_address(samples, recordings.sampling_rate)
+    return addresses
 
 
 def players(clips: Sequence[HardClip], folder: Path) -> dict[str, str]:
