@@ -24,7 +24,14 @@ from .report import Report, read_report
 from .saved_recipe import read_saved_recipe
 
 # Names of the pictures that a card shows, as in the folder of the report.
-PICTURES = ("confusion_matrix", "confusion_by_corpus", "dimensions", "robustness", "reliability")
+PICTURES = (
+    "confusion_matrix",
+    "confusion_by_corpus",
+    "dimensions",
+    "robustness",
+    "reliability",
+    "embeddings_by_emotion",
+)
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 

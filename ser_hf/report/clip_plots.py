@@ -81,7 +81,9 @@ def hard_clip_figure(
         waveform.sharex(spectrogram)
         by_time.sharex(spectrogram)
         by_band.sharey(spectrogram)
-    draw_waveform(waveform, samples, rate)
+    # A quiet clip is drawn as high as a loud one.
+    peak = float(np.abs(samples).max(initial=0.0))
+    draw_waveform(waveform, samples, rate, limit=1.05 * peak or 1.0)
     draw_spectrogram(spectrogram, samples, rate)
     if clip.occlusion is not None:
         _draw_occlusion(by_time, by_band, clip.occlusion)
@@ -104,6 +106,7 @@ def _draw_occlusion(by_time: Axes, by_band: Axes, occlusion: Occlusion) -> None:
     by_time.bar(times, occlusion.drop_by_window, width, color=_colors(occlusion.drop_by_window))
     by_time.set_ylim(limits)
     by_time.set_ylabel("drop", fontsize=8)
+    by_time.locator_params(axis="y", nbins=3)
     by_time.tick_params(labelsize=7, labelbottom=False)
 
     lows = np.array(occlusion.edges[:-1])
@@ -117,10 +120,10 @@ def _draw_occlusion(by_time: Axes, by_band: Axes, occlusion: Occlusion) -> None:
     )
     by_band.set_xlim(limits)
     by_band.set_xlabel("drop", fontsize=8)
+    by_band.locator_params(axis="x", nbins=1)  # the panel is narrow
     by_band.tick_params(labelsize=7, labelleft=False)
     for axes, draw_zero in ((by_time, by_time.axhline), (by_band, by_band.axvline)):
         draw_zero(0, color="0.3", linewidth=0.8)
-        axes.locator_params(axis="y" if axes is by_time else "x", nbins=3)
         axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -128,14 +131,14 @@ def _colors(drops: list[float]) -> list[str]:
     return [_DROP_COLOR if drop >= 0 else _RISE_COLOR for drop in drops]
 
 
-def draw_waveform(axes: Axes, samples: np.ndarray, rate: int) -> None:
-    """Draw the envelope of samples, float32 (samples,), at `rate` Hz."""
+def draw_waveform(axes: Axes, samples: np.ndarray, rate: int, limit: float = 1.0) -> None:
+    """Draw the envelope of samples, float32 (samples,), at `rate` Hz, from -limit to limit."""
     import librosa.display
 
     librosa.display.waveshow(
         samples, sr=rate, max_points=_WAVEFORM_POINTS, axis=None, color="0.35", ax=axes
     )
-    axes.set(ylim=(-1, 1), yticks=[])
+    axes.set(ylim=(-limit, limit), yticks=[])
     axes.tick_params(labelbottom=False)
 
 

@@ -247,6 +247,15 @@ def separation(report: Report) -> str:
     return f"The embeddings group clips by {better} more than by {worse}. {silhouettes}"
 
 
+def map_text(report: Report) -> str:
+    """The alternative text of the map of embeddings by emotion."""
+    section = report.embeddings
+    return (
+        f"{METHOD_NAMES[section.method]} of the embeddings of {section.clips} clips, colored by "
+        f"emotion; crosses are wrong predictions. {silhouette_text('emotions', section.emotions)}"
+    )
+
+
 def occlusion_text(clip: HardClip) -> str:
     """On which window and which band the prediction of a clip depends most; empty if unknown."""
     occlusion = clip.occlusion

@@ -31,7 +31,7 @@ from .plots import (
     slices_figure,
 )
 from .report import SCHEMA, Report, report_schema
-from .views import evaluated_speakers, occlusion_text, silhouette_text
+from .views import evaluated_speakers, map_text, occlusion_text, silhouette_text
 
 # Tables in the folder of a report.
 PREDICTIONS = "predictions.parquet"
@@ -227,11 +227,7 @@ def _figures_of_embeddings(report: Report, embeddings: Path) -> Iterator[ReportF
     points = f"{METHOD_NAMES[section.method]} of the embeddings of {section.clips} clips"
     if "label" in table.column_names:
         drawing = emotion_map_figure(table, report.labels, section)
-        text = (
-            f"{points}, colored by emotion; crosses are wrong predictions. "
-            f"{silhouette_text('emotions', section.emotions)}"
-        )
-        yield ReportFigure("embeddings", "embeddings_by_emotion", text, drawing)
+        yield ReportFigure("embeddings", "embeddings_by_emotion", map_text(report), drawing)
     else:
         drawing = dimension_map_figure(table, report.labels, section)
         text = f"{points}, colored by the ratings of each dimension"

@@ -12,7 +12,6 @@ from support.html_page import Page
 
 from ser_hf import UserError, cli, rank_runs
 from ser_hf.evaluation.metrics import classification_metrics
-from ser_hf.experiment.ranking import FILES
 
 LABELS = ["angry", "happy", "sad"]
 CLIPS = 120
@@ -106,7 +105,8 @@ def test_runs_of_one_recipe_are_named_after_their_folders(tmp_path):
 def test_the_files_hold_the_ranking_and_no_place_of_this_machine(runs, tmp_path):
     output = tmp_path / "ranking"
     rank_runs([runs], output=output, title="Toys <1>")
-    assert sorted(path.name for path in output.iterdir()) == sorted(FILES)
+    names = {path.name for path in output.iterdir()}
+    assert names == {"index.html", "ranking.json", "ranking.csv", "README.md"}
     for path in output.iterdir():
         assert str(tmp_path) not in path.read_text(encoding="utf-8")
 
@@ -127,6 +127,19 @@ def test_the_files_hold_the_ranking_and_no_place_of_this_machine(runs, tmp_path)
     card = (output / "README.md").read_text(encoding="utf-8")
     assert "sdk: static" in card
     assert "app_file: index.html" in card
+
+
+def test_each_split_has_a_chart_also_as_pdf_and_without_it_later(runs, tmp_path):
+    output = tmp_path / "ranking"
+    rank_runs([runs], output=output, pictures="pdf")
+    for name in ("ranking_1.pdf", "ranking_2.pdf"):
+        assert (output / name).read_bytes().startswith(b"%PDF")
+    page = Page((output / "index.html").read_text(encoding="utf-8"))
+    charts = page.all("img")
+    assert len(charts) == 2
+    assert charts[0]["alt"].startswith("Bar chart of UAR with intervals: strong ")
+    rank_runs([runs], output=output)
+    assert not list(output.glob("*.pdf"))
 
 
 def test_an_earlier_ranking_is_replaced_and_other_files_are_not(runs, tmp_path):

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.quiet import no_warning_of_a_library
 from support.testing import corpora, tiny_config, write_corpus
 from support.testing.models import TINY
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 import ser_hf
+from ser_hf.experiment.plan import plan_run
 from ser_hf.experiment.reading import read_recipe
 from ser_hf.loading.published import PUBLISHED
 from ser_hf.loading.transferred import TENSORS
@@ -244,9 +246,14 @@ TWINS |= {
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("path", "named"), TWINS.values(), ids=TWINS)
-def test_the_twin_trains_and_its_model_predicts(path, named, roots, encoder_folder, tmp_path):
+def test_the_twin_trains_and_its_model_predicts(
+    path, named, roots, encoder_folder, tmp_path, caplog
+):
     recipe = read_recipe(path, named)
-    report = ser_hf.run_recipe(path, smaller(path, recipe, roots, encoder_folder, tmp_path))
+    changes = list(smaller(path, recipe, roots, encoder_folder, tmp_path))
+    with no_warning_of_a_library(caplog):
+        assert str(plan_run(read_recipe(path, changes)))
+        report = ser_hf.run_recipe(path, changes)
     twin = read_recipe(tmp_path / "run" / "recipe.yaml")
     # a run resolves `level: auto`
     assert twin.audio.replace(level=recipe.audio.level) == recipe.audio

@@ -44,6 +44,22 @@ def no_charts(monkeypatch):
     )
 
 
+def test_pictures_are_also_pdf_and_an_inspection_replaces_them(tmp_path):
+    root = tmp_path / "RAVDESS"
+    write_corpus("ravdess", root, speakers=1, takes=1)
+    inspection = inspect_corpus("ravdess", root)
+    write_inspection(inspection, tmp_path / "page", audio=False, pictures="pdf")
+    names = sorted(path.name for path in (tmp_path / "page").glob("*.pdf"))
+    assert names[:2] == ["class_distribution.pdf", "clip_1_angry.pdf"]
+    assert "durations.pdf" in names
+    assert len(names) == 2 + len(inspection.voice.labels)
+    for name in names:
+        assert (tmp_path / "page" / name).read_bytes().startswith(b"%PDF")
+    check_folder(tmp_path / "page")
+    write_inspection(inspection, tmp_path / "page", audio=False)
+    assert not list((tmp_path / "page").glob("*.pdf"))
+
+
 def test_the_page_is_one_file(page, written):
     assert {file.name for file in written.iterdir()} == {"index.html", "inspect.json"}
     assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}

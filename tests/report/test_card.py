@@ -98,6 +98,7 @@ CASES = {
     ),
     "seeds": ({}, {}, {"over": over_seeds}),
     "folds": ({}, {}, {"over": over_folds}),
+    "map": ({}, {}, REPOSITORIES | {"pictures": ["embeddings_by_emotion"]}),
     "published": ({}, {}, REPOSITORIES | {"pictures": ["confusion_matrix", "reliability"]}),
 }
 every_case = pytest.mark.parametrize("case", CASES)
@@ -289,6 +290,16 @@ def test_a_metric_without_an_interval_has_a_reason():
     assert "| ECE | 0.100 | – | – |" in made
     assert "ECE has no interval: resampling biases it upwards." in made
     assert "A dash: the metric is undefined for these clips." in made
+
+
+def test_a_card_shows_the_map_of_embeddings_with_its_silhouette():
+    body = text("map").partition("### Map of the embeddings")[2].partition("##")[0]
+    ((alt, file),) = re.findall(r"!\[([^]]*)\]\((.*?)\)", body)
+    assert file == "embeddings_by_emotion.png"
+    assert alt.startswith("PCA of the embeddings of 48 clips, colored by emotion")
+    assert "Silhouette of emotions: 0.125." in alt
+    assert "Mean silhouette coefficients" in body
+    assert "### Map" not in text("published")
 
 
 def test_a_published_card_has_links_and_pictures():

@@ -2,6 +2,9 @@
 
 import re
 
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
 from ser_hf.evaluation.sections import Calibration
 from ser_hf.report import plots
 
@@ -40,6 +43,17 @@ def test_curves_show_the_history_and_the_selected_epoch():
     assert losses.lines[0].get_xydata().tolist() == [[1, 2], [2, 1], [3, 0.5]]
     for figure in (plots.curves_figure(HISTORY), plots.curves_figure(HISTORY[:1])):
         assert all(tick == int(tick) for axes in figure.axes for tick in axes.get_xticks())
+
+
+@pytest.mark.parametrize("paper", [False, True])
+def test_legends_of_curves_cover_no_line(paper):
+    figure = plots.curves_figure(HISTORY, paper=paper)
+    FigureCanvasAgg(figure).draw()
+    for axes in figure.axes:
+        legend = axes.get_legend().get_window_extent()
+        assert legend.y1 < axes.bbox.y0
+        assert legend.y0 >= 0
+        assert not legend.overlaps(axes.xaxis.label.get_window_extent())
 
 
 def test_a_figure_gives_the_same_bytes_and_its_svg_is_transparent(tmp_path):
