@@ -155,9 +155,10 @@ def curves_figure(
         axes.set(xlabel=axis)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)
-        # Below the axes, where it covers no line.
+        # Below the axes and their label, where it covers no line.
+        below = -0.25 if paper else -0.17
         axes.legend(
-            fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, frameon=False
+            fontsize=9, loc="upper center", bbox_to_anchor=(0.5, below), ncols=2, frameon=False
         )
     return figure
 

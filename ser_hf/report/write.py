@@ -29,6 +29,7 @@ from .plots import (
     robustness_figure,
     save_figure,
     slices_figure,
+    svg,
 )
 from .report import SCHEMA, Report, report_schema
 from .views import evaluated_speakers, map_text, occlusion_text, silhouette_text
@@ -101,7 +102,9 @@ def write_report(
         shown.setdefault(figure.section, []).append(_write_picture(figure, folder))
     clip_pictures = {}
     for clip_id, figure in figures_of_clips(report, recordings).items():
-        clip_pictures[clip_id] = _write_picture(figure, folder)
+        # In the page only: their number depends on the predictions.
+        size = figure.drawing.get_size_inches()
+        clip_pictures[clip_id] = picture(figure.text, svg(figure.drawing), size)
     if pictures == "pdf":
         write_pdfs(folder, report, predictions=predictions, recordings=recordings)
     html = render(

@@ -67,7 +67,7 @@ def test_a_ranking_is_published_on_request_only(stub, capsys):
     publish = stub("ser_hf.hub.ranking_space.publish_ranking", Pushed())
     words = ["rank", "runs", "--output", "folder", "--title", "All", "--json"]
     assert cli.main(words) == 0
-    rank.assert_called_once_with(["runs"], metric=None, output="folder", title="All")
+    rank.assert_called_once_with(["runs"], metric=None, output="folder", title="All", pictures=None)
     publish.assert_not_called()
     assert json.loads(capsys.readouterr().out) == {"splits": []}
 

@@ -75,7 +75,6 @@ def test_a_clip_without_occlusion_has_two_panels():
 def test_six_clips_of_the_longest_duration_leave_half_of_the_page():
     noise = np.random.default_rng(0).uniform(-1, 1, round(LONGEST_SECONDS * RATE))
     samples = noise.astype(np.float32)
-    # Of a larger picture, the page embeds the PNG, which is smaller.
-    drawn = min(len(svg(hard_clip_figure(hard_clip(OCCLUSION), samples, RATE))), write._MOST_BYTES)
+    drawn = len(svg(hard_clip_figure(hard_clip(OCCLUSION), samples, RATE)))
     encoded = 4 * drawn / 3 + len(audio_address(samples, RATE))
     assert 6 * encoded < write.MOST_PAGE_BYTES / 2

@@ -7,6 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from ser_hf.evaluation.sections import Calibration
 from ser_hf.report import plots
+from ser_hf.report.paper import fit_fonts
 
 HISTORY = [
     {"epoch": 1.0, "train_loss": 2.0, "validation": {"loss": 1.5, "uar": 0.25, "macro_f1": 0.2}},
@@ -48,6 +49,8 @@ def test_curves_show_the_history_and_the_selected_epoch():
 @pytest.mark.parametrize("paper", [False, True])
 def test_legends_of_curves_cover_no_line(paper):
     figure = plots.curves_figure(HISTORY, paper=paper)
+    if paper:
+        fit_fonts(figure)
     FigureCanvasAgg(figure).draw()
     for axes in figure.axes:
         legend = axes.get_legend().get_window_extent()
