@@ -29,6 +29,7 @@ CONSTANTS = ("TITLE", "LICENSE", "LANGUAGE", "URL", "CITATION", "ACTED")
 # To add a corpus to ser_hf, write its module and add its name here. Another package adds a corpus
 # by an entry point.
 _NAMES = (
+    "annotations",
     "audformat",
     "audiofolder",
     "cremad",
