@@ -53,7 +53,7 @@ TEXTS = {
     ),
     "no corpus": (
         "model: {architecture: crnn}\n",
-        "corpus.name: missing; choose one of audformat, ",
+        "corpus.name: missing; choose one of annotations, ",
     ),
     **{
         f"the name {name}": (f"{RECIPE}name: {name}\n", "name: expected a name")
