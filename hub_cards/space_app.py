@@ -37,6 +37,8 @@ LABELS = [CONFIG.id2label[i] for i in range(CONFIG.num_labels)]
 # it predicts dimensions, and 0 and 1 stand for these ratings
 RATED = CONFIG.problem_type == "regression"
 RANGES = [(getattr(CONFIG, "target_ranges", None) or {}).get(label, (0, 1)) for label in LABELS]
+# Below this probability a prediction is called unknown; None if the model stores no threshold.
+THRESHOLD = getattr(CONFIG, "unknown_threshold", None)
 
 # seconds of a recording
 SHORTEST = 0.1
@@ -274,7 +276,10 @@ def bars(prediction: np.ndarray, what: str, ranked: bool = True) -> str:
     headline = what
     if valid and not RATED:
         best = LABELS[int(prediction.argmax())]
-        headline = f"<strong>{html.escape(best)}</strong> ({what})"
+        if THRESHOLD is not None and prediction.max() < THRESHOLD:
+            what = f"no probability reaches {THRESHOLD:.2f}, highest: {best}; {what}"
+            best = "unknown"
+        headline = f"<strong>{html.escape(best)}</strong> ({html.escape(what)})"
     role = ' role="status"' if ranked else ""  # read out by screen readers, but not every second
     return f'<div class="prediction"{role}><p>{headline}</p><ol>{"".join(rows)}</ol></div>'
 

@@ -9,6 +9,8 @@ from typer import Option
 
 from ..utils.errors import UserError
 from .options import (
+    Adapt,
+    AdaptFrom,
     BatchSize,
     Corpus,
     CorpusRecipe,
@@ -67,6 +69,8 @@ def evaluate(
     robustness: Annotated[
         bool, Option("--robustness", help="Also under noise, in rooms, over telephones.")
     ] = False,
+    adapt: Adapt = None,
+    adapt_from: AdaptFrom = None,
     noise_folder: Annotated[
         str | None, Option(metavar="DIR", help="With --robustness: recordings of noise to add.")
     ] = None,
@@ -121,6 +125,8 @@ def evaluate(
         batch_size=batch_size,
         bootstrap=bootstrap,
         robustness=robustness,
+        adapt=adapt,
+        adapt_from=adapt_from,
         noise_folder=noise_folder,
         impulse_folder=impulse_folder,
         map=None if map == "none" else map,

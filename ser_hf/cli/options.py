@@ -68,6 +68,21 @@ LabelNames = Annotated[
         help="Names of the model's outputs in their order, as angry,happy,...",
     ),
 ]
+Adapt = Annotated[
+    Literal["speaker", "folder", "recording"] | None,
+    Option(
+        help="Adapt to each of them without labels; predictions depend on its other clips "
+        "(transductive)."
+    ),
+]
+AdaptFrom = Annotated[
+    list[str] | None,
+    Option(
+        metavar="PATH",
+        help="With --adapt: recordings of the model's training corpus.  [default: the statistics "
+        "that training saved]",
+    ),
+]
 BatchSize = Annotated[int, Option(metavar="N", help="Windows in a batch.")]
 Clips = Annotated[
     list[str] | None, Option(metavar="FILE", help="A recording to compare on; repeatable.")

@@ -9,7 +9,10 @@ from typing import Annotated, Literal, TextIO
 
 from typer import Argument, Exit, Option
 
+from ..utils.errors import UserError
 from .options import (
+    Adapt,
+    AdaptFrom,
     BatchSize,
     Device,
     LabelNames,
@@ -52,6 +55,19 @@ def predict(
     hop: Annotated[
         float | None, Option(metavar="S", help="Step of the timeline.  [default: half a window]")
     ] = None,
+    labels: Annotated[
+        str | None,
+        Option(metavar="LABEL,...", help="Decide between these labels only."),
+    ] = None,
+    unknown: Annotated[
+        str | None,
+        Option(
+            metavar="P",
+            help="Predict unknown below this probability; auto: below the model's threshold.",
+        ),
+    ] = None,
+    adapt: Adapt = None,
+    adapt_from: AdaptFrom = None,
     batch_size: BatchSize = 16,
     on_error: Annotated[
         Literal["error", "skip"],
@@ -86,6 +102,10 @@ def predict(
         on_error=on_error,
         timeline=timeline,
         hop=hop,
+        labels=None if labels is None else [label.strip() for label in labels.split(",")],
+        unknown=_threshold(unknown),
+        adapt=adapt,
+        adapt_from=adapt_from,
     )
     paths = _output_paths(output, embeddings, inputs=[model, *inputs])
     printed = not paths or format is not None  # predictions go to standard output
@@ -136,6 +156,18 @@ def predict(
         if skipped:
             sys.stdout.flush()
             raise Exit(1)
+
+
+def _threshold(text: str | None) -> float | str | None:
+    """Read ``--unknown``: a probability, or auto."""
+    if text is None or text == "auto":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(
+            f"--unknown: expected a probability such as 0.6, or auto, got {text!r}"
+        ) from None
 
 
 def _output_paths(

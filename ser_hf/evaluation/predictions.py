@@ -219,6 +219,17 @@ def from_table(table: pa.Table, part: str, names: Sequence[str]) -> Predictions:
     )
 
 
+def values_of_runs(table: pa.Table, part: str, columns: Sequence[str]) -> np.ndarray:
+    """The cells of columns for each prediction, as text joined by a slash, (runs, clips).
+
+    Runs and clips are in the order of `from_table`.
+    """
+    table = table.filter(pa.compute.equal(table["part"], part))
+    cells = [map(str, table[column].to_pylist()) for column in columns]
+    texts = np.array(["/".join(row) for row in zip(*cells, strict=True)])
+    return texts[np.stack(_rows_of_runs(table))]
+
+
 def _rows_of_runs(table: pa.Table) -> list[np.ndarray]:
     """The row numbers of each seed, (clips,); all in the clip order of the first seed."""
     keys = [name for name in ("seed", "fold", "id") if name in table.column_names]

@@ -343,6 +343,88 @@ class EmbeddingMap(Section):
     seed: int = Field(0, description="Seed of the random numbers.")
 
 
+class RiskPoint(Section):
+    """A point of the risk-coverage curve."""
+
+    coverage: Share = Field(description="Share of the clips that are predicted.")
+    error: Share = Field(description="Share of wrong predictions among them.")
+    threshold: float = Field(description="The probability that their predictions reach.")
+
+
+class AcceptedClips(Section):
+    """The clips whose predictions reach the threshold."""
+
+    clips: Count = Field(description="All clips, predicted or not.")
+    coverage: Share = Field(description="Share of the clips that are predicted.")
+    error: Share | None = Field(
+        description="Share of wrong predictions among them; null if none is predicted."
+    )
+    coverage_interval: Interval | None = Field(
+        None, description="Interval of the coverage over speakers and their clips."
+    )
+    error_interval: Interval | None = Field(
+        None, description="Interval of the error over speakers and their clips."
+    )
+
+
+class Abstention(Section):
+    """Predictions that reach a probability, and clips that are left unknown.
+
+    El-Yaniv and Wiener 2010; Geifman and El-Yaniv 2017 (arXiv:1705.08500).
+    """
+
+    stated_error: Share | None = Field(
+        None,
+        description="The error that the threshold is to keep; null for a model of another run.",
+    )
+    aurc: Share = Field(
+        description="Area under the risk-coverage curve: the mean error over all coverages."
+    )
+    curve: list[RiskPoint] = Field(description="The curve of the evaluated split.")
+    threshold: float | None = Field(
+        None,
+        description=(
+            "The lowest probability that keeps the stated error on the validation split, which "
+            "the published model stores; null if none does."
+        ),
+    )
+    thresholds: dict[str, float | None] | None = Field(
+        None, description="Over folds or seeds: the threshold of each, by number."
+    )
+    validation: AcceptedClips | None = Field(
+        None, description="The validation split, which chose the threshold."
+    )
+    evaluated: AcceptedClips | None = Field(
+        None, description="The evaluated split, with this threshold."
+    )
+
+
+class Adaptation(Section):
+    """The same weights with an adaptation to each speaker, folder or recording, without labels.
+
+    The embeddings of a group are moved to the statistics of the training speakers. A prediction
+    depends on the other clips of its group, so that these figures are transductive: they compare
+    with figures of the same kind only. Over folds and seeds the mean, without intervals.
+    """
+
+    grouping: Literal["speaker", "folder", "recording"] = Field(
+        description="What the clips of a group share."
+    )
+    groups: Count = Field(description="Groups; over folds or seeds, the sum.")
+    adapted_groups: Count = Field(
+        description="Groups with enough clips for adaptation; the others are left alone."
+    )
+    clips: Count = Field(description="Clips of these groups.")
+    metrics: Scores = Field(description="Of all clips, with adaptation.")
+    intervals: Intervals = Field({}, description="Over speakers and their clips.")
+    difference: float | None = Field(
+        None, description="Main metric with adaptation, less that without."
+    )
+    difference_interval: Interval | None = Field(
+        None, description="Interval of the difference, from paired resamples."
+    )
+
+
 class Pooled(Section):
     """Results of the predictions of all folds together."""
 

@@ -16,15 +16,18 @@ from ..audio import WaveformStore, prepare
 from ..audio.build_store import notes_about_recordings
 from ..corpora import Corpus, corpus_facts, corpus_settings, read_corpus, sources_facts
 from ..corpora.targets import names_of
+from ..evaluation.abstention import evaluated_threshold
 from ..evaluation.degenerate import CheckedModel, degenerate
 from ..evaluation.maps import ClipMap, map_embeddings, no_map, require_installed, sampled_clips
 from ..evaluation.predictions import Predictions, to_table
-from ..evaluation.sections import Robustness
+from ..evaluation.sections import Abstention, Robustness
 from ..evaluation.summary import evaluate_predictions
-from ..evaluation.tasks import DIMENSIONS
+from ..evaluation.tasks import DIMENSIONS, EMOTIONS
 from ..inference.batches import classify, classify_and_embed
 from ..inference.classifier import Classifier
 from ..inference.load import load_classifier
+from ..inference.predict import statistics_for
+from ..models.configuration import UNKNOWN_KEY
 from ..models.preparation import Preparation
 from ..report.report import Report
 from ..report.sections import Model, Seconds
@@ -32,6 +35,7 @@ from ..report.write import MAP, PREDICTIONS, write_report
 from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder
+from .adaptation import evaluated_adaptation
 from .embedding_maps import NO_EMBEDDINGS, has_embeddings
 from .evaluated_clips import (
     EvaluatedClips,
@@ -175,6 +179,9 @@ def evaluate_on_corpus(
     began = time.perf_counter()
     mapping = _mapping_on(model, corpus)
     opened = _open_conditions(model.classifier, settings) if settings.robustness else None
+    statistics = None
+    if settings.adapt is not None:
+        statistics = statistics_for(model.classifier, settings.adapt_from, settings.batch_size)
     settings = _on_trained_fold(settings, model.provenance)
     clips = select_test_clips(corpus, mapping.classes, model.provenance, settings)
     dataset, store = _prepare(clips.dataset, model.classifier, settings)
@@ -190,6 +197,22 @@ def evaluate_on_corpus(
     predicted = _predict(dataset, store, model.classifier, mapping, settings)
     predictions = predicted.predictions
     report = _make_report(name, model, mapping, corpus, clips, predictions, settings)
+    if predictions.task is EMOTIONS:
+        report = extended(report, abstention=_abstention(model, mapping, predictions, settings))
+    if settings.adapt is not None:
+        adaptation = evaluated_adaptation(
+            model.classifier,
+            mapping,
+            predictions,
+            [store[row] for row in range(len(dataset))],
+            settings.adapt,
+            statistics=statistics,
+            window=settings.window,
+            batch_size=settings.batch_size,
+            bootstrap=settings.bootstrap,
+            confidence=settings.confidence,
+        )
+        report = extended(report, adaptation=adaptation)
     if settings.robustness:
         # Degraded copies are made from the recordings, before the model's preparation.
         unprepared = store
@@ -238,6 +261,28 @@ def evaluate_on_corpus(
                 corpus=citation,
             )
     return report
+
+
+def _abstention(
+    model: EvaluatedModel,
+    mapping: LabelMapping,
+    predictions: Predictions,
+    settings: EvaluationOptions,
+) -> Abstention:
+    """The report's `abstention`: the model's stored threshold on other clips than chose it.
+
+    A stored threshold holds for the model's probabilities. It is not evaluated if the mapping of
+    labels changes them.
+    """
+    threshold = getattr(model.classifier.model.config, UNKNOWN_KEY, None)
+    if mapping.class_of_word != mapping.words or not isinstance(threshold, float):
+        threshold = None
+    return evaluated_threshold(
+        predictions,
+        threshold,
+        bootstrap=settings.bootstrap,
+        confidence=settings.confidence,
+    )
 
 
 def _mapping_on(model: EvaluatedModel, corpus: Corpus) -> LabelMapping:

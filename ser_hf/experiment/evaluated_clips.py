@@ -14,6 +14,7 @@ from ..audio.decode import SHORTEST
 from ..corpora import Corpus
 from ..corpora.speakers import KnownSpeakers
 from ..evaluation.sections import MapMethod
+from ..inference.adaptation import Grouping
 from ..protocols import PARTS, fingerprint, may_share, split_corpus
 from ..report.sections import Audit, Protocol, Split
 from ..utils.errors import UserError
@@ -31,9 +32,11 @@ class EvaluationOptions(Options):
     """How a model is evaluated, and on which clips.
 
     Clips longer than `window` seconds are processed in windows; None means the window of the
-    model's recipe. `noise_folder` and `impulse_folder` have recordings for `robustness`. The page
-    shows `hardest_clips` with their recordings; without `audio` with pictures only. The last five
-    fields select the clips, see `select_test_clips`.
+    model's recipe. `adapt` also evaluates with an adaptation to each group of clips, and
+    `adapt_from` has recordings of the training corpus for it
+    (`ser_hf.inference.predict.statistics_for`). `noise_folder` and `impulse_folder` have
+    recordings for `robustness`. The page shows `hardest_clips` with their recordings; without
+    `audio` with pictures only. The last five fields select the clips, see `select_test_clips`.
     """
 
     window: Annotated[float, Field(ge=SHORTEST)] | None = None
@@ -43,6 +46,8 @@ class EvaluationOptions(Options):
     robustness: bool = False
     noise_folder: PathName | None = None
     impulse_folder: PathName | None = None
+    adapt: Grouping | None = None
+    adapt_from: list[str] | None = None
     map: MapMethod | None = "pca"
     hardest_clips: Annotated[int, Field(ge=0, le=6)] = 6
     audio: bool = True
@@ -59,6 +64,8 @@ class EvaluationOptions(Options):
         for key in ("noise_folder", "impulse_folder"):
             if getattr(self, key) is not None and not self.robustness:
                 raise ValueError(f"{key}: has no effect without --robustness")
+        if self.adapt_from is not None and self.adapt is None:
+            raise ValueError("adapt_from: has no effect without --adapt")
         return self
 
 

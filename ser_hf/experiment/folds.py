@@ -6,11 +6,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..evaluation.abstention import aggregated_abstention
+from ..evaluation.adaptation import mean_adaptation
 from ..evaluation.degenerate import without_details
 from ..evaluation.maps import mean_map
 from ..evaluation.metrics import mean_metrics, transductive_note
-from ..evaluation.predictions import Predictions, from_table
+from ..evaluation.predictions import Predictions, from_table, values_of_runs
 from ..evaluation.robustness import mean_robustness
+from ..evaluation.sections import Abstention
 from ..evaluation.summary import evaluate_folds, evaluate_predictions, few_clips, few_speakers
 from ..report.report import Report
 from ..report.sections import Protocol, Run, Seconds
@@ -128,7 +131,41 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
         report = extended(report, seeds=_seed_sections(reports), chosen_seed=chosen)
     if transductive is not None:
         report = extended(report, transductive=transductive)
+    if all(child.abstention for child in children):
+        abstention = _abstention(run, reports, table, predictions)
+        report = extended(report, abstention=abstention)
     return _with_optional_sections(report, reports)
+
+
+def _abstention(
+    run: RunContext, reports: Reports, table: pa.Table, predictions: Predictions
+) -> Abstention:
+    """The report's `abstention` over folds or seeds, each with its threshold."""
+    evaluation = run.recipe.evaluation
+    columns = [kind_of_children(run)]
+    if columns == ["fold"] and "seed" in table.column_names:
+        columns.append("seed")
+    numbers = values_of_runs(table, evaluation.part, columns)
+    return aggregated_abstention(
+        predictions,
+        _thresholds(reports),
+        numbers,
+        evaluation.error,
+        bootstrap=evaluation.bootstrap,
+        confidence=evaluation.confidence,
+    )
+
+
+def _thresholds(reports: Reports) -> dict[str, float | None]:
+    """The threshold of each fold or seed, by number; of the seeds of folds by `fold/seed`."""
+    thresholds: dict[str, float | None] = {}
+    for number, child in reports.items():
+        if child.abstention.thresholds is None:
+            thresholds[str(number)] = child.abstention.threshold
+            continue
+        for seed, threshold in child.abstention.thresholds.items():
+            thresholds[f"{number}/{seed}"] = threshold
+    return thresholds
 
 
 def _with_optional_sections(report: Report, reports: Reports) -> Report:
@@ -140,6 +177,9 @@ def _with_optional_sections(report: Report, reports: Reports) -> Report:
     if all(child.temperature for child in children):
         temperatures = {str(n): child.temperature.value for n, child in reports.items()}
         report = extended(report, temperatures=temperatures)
+    if all(child.adaptation for child in children):
+        adaptation = mean_adaptation([child.adaptation for child in children])
+        report = extended(report, adaptation=adaptation)
     if all(child.robustness for child in children):
         robustness = mean_robustness([child.robustness for child in children], report.clips)
         report = extended(report, robustness=robustness)

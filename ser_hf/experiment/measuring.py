@@ -8,14 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
+from ..evaluation.abstention import abstention_section
 from ..evaluation.calibration import at_limit, fit_temperature, temperature_effect
 from ..evaluation.degenerate import CheckedModel, degenerate
 from ..evaluation.maps import ClipMap
 from ..evaluation.metrics import all_metrics, lower_is_better, transductive_note
 from ..evaluation.predictions import Predictions, of_rows
 from ..evaluation.probabilities import activated, softmax
-from ..evaluation.sections import Results, Robustness, Scores, Temperature
+from ..evaluation.sections import Abstention, Results, Robustness, Scores, Temperature
 from ..evaluation.summary import evaluate_predictions
+from ..evaluation.tasks import EMOTIONS
 from ..inference.load import load_classifier
 from ..loading.batches import WindowLogits, merge
 from ..protocols import PARTS
@@ -114,7 +116,21 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
     )
     if transductive is not None:
         report = extended(report, transductive=transductive)
+    if run.task is EMOTIONS:
+        report = extended(report, abstention=_abstention(run, predictions))
     return report, predictions
+
+
+def _abstention(run: RunContext, predictions: Mapping[str, Predictions]) -> Abstention:
+    """The report's `abstention`: the validation split chooses the threshold."""
+    settings = run.recipe.evaluation
+    return abstention_section(
+        predictions[settings.part],
+        predictions["validation"],
+        settings.error,
+        bootstrap=settings.bootstrap,
+        confidence=settings.confidence,
+    )
 
 
 def predict_splits(run: RunContext, fitted: Fit) -> dict[str, WindowLogits]:

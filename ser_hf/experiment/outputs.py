@@ -24,11 +24,12 @@ from ..report.page import Links
 from ..report.report import Report, read_report
 from ..report.write import MAP, PREDICTIONS, write_report
 from ..training.lora import merged, save_adapter
-from ..training.temperature import store_temperature
+from ..training.temperature import store_temperature, store_threshold
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder, read_json, write_json
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import dump_yaml
+from .adaptation import run_adaptation, save_run_statistics
 from .context import RunContext
 from .measuring import run_hardest_clips, run_map, run_robustness
 from .reference import save_reference
@@ -75,8 +76,8 @@ def save_run(
         predictions: the predictions of each split.
 
     Returns:
-        The report. This function adds `robustness`, `embeddings` and the occlusion of the hardest
-        clips, if the recipe wants them, because they are measured on the saved model.
+        The report. This function adds `adaptation`, `robustness`, `embeddings` and the occlusion of
+        the hardest clips, if the recipe wants them, because they are measured on the saved model.
     """
     evaluated = predictions[run.recipe.evaluation.part]
     map_table = None
@@ -90,6 +91,9 @@ def save_run(
             inherited=run.data.inherited_clips,
         )
         save_reference(run, model)
+        save_run_statistics(run, folder)
+        if run.recipe.evaluation.adapt is not None:
+            report = _with_adaptation(run, report, evaluated, folder)
         if run.recipe.evaluation.robustness:
             report = _with_robustness(run, report, evaluated, folder)
         if run.recipe.evaluation.map is not None:
@@ -107,6 +111,17 @@ def save_run(
     ]
     save_report(run, report, pa.concat_tables(tables), map_table=map_table, recordings=recordings)
     return report
+
+
+def _with_adaptation(
+    run: RunContext, report: Report, predictions: Predictions, model_folder: Path
+) -> Report:
+    """Add `adaptation` to the report; if that fails, add a warning, so that the run is saved."""
+    try:
+        return extended(report, adaptation=run_adaptation(run, predictions, model_folder))
+    except UserError as error:
+        warning = f"evaluation.adapt failed: {error}"
+        return extended(report, warnings=[*report.warnings, warning])
 
 
 def _with_robustness(
@@ -169,6 +184,8 @@ def save_weights(
     """
     is_stored = report.temperature is not None and report.temperature.stored
     store_temperature(model, report.temperature.value if is_stored else None)
+    threshold = None if report.abstention is None else report.abstention.threshold
+    store_threshold(model, threshold)
     plain = merged(model)
     plain.save_pretrained(folder)
     save_code(plain, folder)

@@ -161,6 +161,13 @@ class EvaluationSettings(Settings):
             "(arXiv:1706.04599); report: only report it; store: also store it in the weights"
         ),
     ] = "report"
+    error: Annotated[
+        OpenShare,
+        Field(
+            description="the share of wrong predictions that the threshold of the published model "
+            "is to keep; a clip below the threshold is better called unknown"
+        ),
+    ] = 0.1
     robustness: Annotated[
         bool, Field(description="also evaluate copies of the clips with noise, codecs and so on")
     ] = False
@@ -198,6 +205,14 @@ class EvaluationSettings(Settings):
             "recordings; a published report has none"
         ),
     ] = True
+    adapt: Annotated[
+        Literal["speaker", "folder", "recording"] | None,
+        Field(
+            description="also report the results with embeddings that are moved to the statistics "
+            "of the training speakers, for each speaker, folder or recording, without labels; "
+            "marked as transductive"
+        ),
+    ] = None
     per_speaker: Annotated[
         bool,
         Field(

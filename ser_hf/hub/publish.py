@@ -21,7 +21,7 @@ from huggingface_hub import DatasetCardData
 from ..evaluation.maps import map_schema
 from ..inference.reference import read_reference
 from ..loading.data_only import data_only
-from ..loading.files import ADAPTER
+from ..loading.files import ADAPTER, STATISTICS
 from ..protocols.split import PARTS
 from ..report.card import (
     card_of_run,
@@ -75,6 +75,7 @@ _BESIDE = (
     "recipe.yaml",
     "report.json",
     "training_clips.txt",
+    STATISTICS,
     f"adapter/{ADAPTER}",
     "adapter/adapter_model.safetensors",
 )

@@ -335,6 +335,58 @@ def classify_and_embed(
     return EmbeddedClips(np.concatenate(predictions), np.concatenate(vectors))
 
 
+@dataclasses.dataclass(frozen=True)
+class ClipEmbeddings:
+    """Embeddings and logits of clips.
+
+    Args:
+        vectors: float32 (clips, size).
+        logits: float32 (clips, labels).
+        whole: whether a clip was processed in one window, bool (clips,).
+    """
+
+    vectors: np.ndarray
+    logits: np.ndarray
+    whole: np.ndarray
+
+
+def embed_clips(
+    classifier: Classifier,
+    waveforms: Sequence[np.ndarray],
+    ids: Sequence[str],
+    *,
+    window: float | None = None,
+    batch_size: int = 16,
+    progress: bool = True,
+) -> ClipEmbeddings:
+    """Compute embeddings and logits of prepared clips; arguments as for `classify`.
+
+    Raises:
+        NoEmbeddings: if the model does not have one embedding per clip; see `capture_embeddings`.
+    """
+    vectors = []
+    logits = []
+    with capture_embeddings(classifier) as take_vectors:
+        outputs_of_chunks = _clip_outputs(
+            classifier,
+            waveforms,
+            ids,
+            window=window,
+            batch_size=batch_size,
+            progress=progress,
+            take_vectors=take_vectors,
+        )
+        for clips in outputs_of_chunks:
+            vectors.append(clips.vectors)
+            logits.append(clips.logits)
+    window_samples = classifier.window(window)
+    lengths = np.array([len(waveform) for waveform in waveforms])
+    whole = np.ones(len(lengths), dtype=bool)
+    if window_samples is not None:
+        whole = lengths <= window_samples
+    return ClipEmbeddings(np.concatenate(vectors), np.concatenate(logits), whole)
+
+
 def _clip_outputs(
     classifier: Classifier,
     waveforms: Sequence[np.ndarray],

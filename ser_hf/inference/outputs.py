@@ -10,6 +10,7 @@ from ..evaluation.probabilities import activated
 from ..utils.environment import __version__
 from .batches import ModelOutputs
 from .chunks import Chunk
+from .decisions import UNKNOWN, Decision
 
 METADATA = b"ser_hf"  # the key of the schema's metadata
 COLUMNS = ("id", "path", "speaker", "label", "window", "windows", "start", "end", "predicted")
@@ -32,6 +33,9 @@ class TableMetadata:
         ranges: for each dimension, the ratings that the values 0 and 1 stand for; empty for
             classes.
         embedding: a description of the embeddings in words; None if there are no embeddings.
+        threshold: the least probability of a prediction; below it the prediction is ``unknown``.
+            None if every clip gets a label.
+        adapt: how clips are grouped for an adaptation to each group; None without adaptation.
     """
 
     model: str
@@ -43,6 +47,8 @@ class TableMetadata:
     problem_type: str | None
     ranges: dict[str, list[float]]
     embedding: str | None
+    threshold: float | None = None
+    adapt: str | None = None
     version: str = __version__
 
     @property
@@ -53,14 +59,21 @@ class TableMetadata:
     @property
     def columns(self) -> list[str]:
         """The names of the columns that every format has: names, labels, windows and times."""
-        return [name for name in COLUMNS if name != "predicted" or not self.ranges]
+        names = [name for name in COLUMNS if name != "predicted" or not self.ranges]
+        if self.threshold is not None:
+            names.append("most_probable")
+        if self.adapt is not None:
+            names.append("adapted")
+        return names
 
     def to_json(self) -> str:
         """Return one JSON object with all fields."""
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
 
 
-def table(chunk: Chunk, outputs: ModelOutputs, metadata: TableMetadata) -> pa.Table:
+def table(
+    chunk: Chunk, outputs: ModelOutputs, metadata: TableMetadata, decision: Decision
+) -> pa.Table:
     """Return the predictions for a chunk as a table.
 
     Its columns are:
@@ -72,6 +85,9 @@ def table(chunk: Chunk, outputs: ModelOutputs, metadata: TableMetadata) -> pa.Ta
       beginning of the prepared clip). A segment has its own times;
     - `predicted`; `probabilities` and `logits`, float32 (labels,) each. For a model of dimensions,
       `values` on the scale of the ratings replace `predicted` and `probabilities`;
+    - with a threshold, `most_probable`, the most probable label; `predicted` is the same, or
+      ``unknown``;
+    - with adaptation, `adapted`, whether the group of the clip is large enough for it;
     - `embedding`, float32 (size,), if requested.
 
     Lists have a fixed size, so that a column of lists can be read as a matrix.
@@ -87,18 +103,43 @@ def table(chunk: Chunk, outputs: ModelOutputs, metadata: TableMetadata) -> pa.Ta
     else:
         columns |= _columns_of_positions(chunk)
 
-    predicted = activated(clips.logits, metadata.problem_type)
+    columns |= prediction_columns(clips.logits, metadata, decision)
+    if clips.vectors is not None:
+        columns["embedding"] = of_lists(clips.vectors)
+    return with_metadata(pa.table(columns), metadata)
+
+
+def with_metadata(predictions: pa.Table, metadata: TableMetadata) -> pa.Table:
+    """Return a table whose schema holds the metadata."""
+    return predictions.replace_schema_metadata({METADATA: metadata.to_json()})
+
+
+def prediction_columns(
+    logits: np.ndarray, metadata: TableMetadata, decision: Decision
+) -> dict[str, pa.Array]:
+    """Return the columns of predictions.
+
+    Args:
+        logits: the logits of all labels of the model, float32 (clips, labels).
+    """
+    logits = decision.logits(logits)
+    predicted = activated(logits, metadata.problem_type)
+    columns: dict[str, pa.Array] = {}
     if metadata.ranges:
         low, high = np.transpose([metadata.ranges[name] for name in metadata.labels])
         predicted = low + predicted * (high - low)
     else:
-        names = [metadata.labels[i] for i in clips.logits.argmax(axis=1)]
+        names = [metadata.labels[i] for i in logits.argmax(axis=1)]
         columns["predicted"] = pa.array(names, pa.string())
+        if decision.threshold is not None:
+            columns["most_probable"] = columns["predicted"]
+            abstains = decision.abstains(logits, metadata.problem_type).tolist()
+            for i in np.flatnonzero(abstains):
+                names[i] = UNKNOWN
+            columns["predicted"] = pa.array(names, pa.string())
     columns[metadata.predicted_column] = of_lists(predicted)
-    columns["logits"] = of_lists(clips.logits)
-    if clips.vectors is not None:
-        columns["embedding"] = of_lists(clips.vectors)
-    return pa.table(columns).replace_schema_metadata({METADATA: metadata.to_json()})
+    columns["logits"] = of_lists(logits)
+    return columns
 
 
 def _columns_of_clips(

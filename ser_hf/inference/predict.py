@@ -20,10 +20,14 @@ from ..audio.decode import SHORTEST
 from ..audio.remarks import Remark, sentences, total
 from ..utils.errors import UserError
 from ..utils.processes import end_process_group
+from ..utils.settings import OpenShare
 from ..utils.validation import Options
+from .adaptation import EmbeddingStatistics, Grouping, read_statistics
+from .adapted_tables import adapted_table, require_groups, table_statistics
 from .batches import EMBEDDING, ModelOutputs, capture_embeddings, run_batches
 from .chunks import Chunk, NoneReadable, read_chunks
 from .classifier import Classifier
+from .decisions import Decision, decision_of
 from .load import load_classifier
 from .outputs import TableMetadata, matrix, table
 from .recordings import Recording, from_dataset, from_paths
@@ -51,6 +55,15 @@ class PredictionSettings(Options):
             `window` is None, the windows have the fixed duration of the model's clips, or the
             length of the model's evaluation windows, or else 4 s.
         hop: seconds from one window of a timeline to the next; None is half a window.
+        labels: some of the model's labels, between which it decides; their probabilities have the
+            sum 1. None for all labels.
+        unknown: the least probability of a prediction; below it the prediction is ``unknown``.
+            ``auto`` is the threshold in the model's configuration.
+        adapt: move the embeddings of each speaker, folder or recording to the statistics of the
+            training speakers, see `ser_hf.inference.adaptation`. Tables then come after the last
+            recording.
+        adapt_from: recordings of the model's training corpus, from which the statistics are
+            computed; None for those that training saved with the model.
 
     Raises:
         UserError: if a value is out of its range.
@@ -62,11 +75,26 @@ class PredictionSettings(Options):
     on_error: Literal["error", "skip"] = "error"
     timeline: bool = False
     hop: Seconds | None = None
+    labels: list[str] | None = None
+    unknown: OpenShare | Literal["auto"] | None = None
+    adapt: Grouping | None = None
+    adapt_from: list[str] | None = None
 
     @model_validator(mode="after")
     def _check_hop(self) -> Self:
         if self.hop is not None and not self.timeline:
             raise ValueError("hop: needs overlapping windows; add --timeline")
+        return self
+
+    @model_validator(mode="after")
+    def _check_adaptation(self) -> Self:
+        if self.adapt_from is not None and self.adapt is None:
+            raise ValueError("adapt_from: has no effect without --adapt")
+        if self.adapt == "recording" and not self.timeline:
+            raise ValueError(
+                "adapt: recording needs several windows of each recording; add --timeline, or use "
+                "speaker or folder"
+            )
         return self
 
 
@@ -203,16 +231,22 @@ def table_metadata(classifier: Classifier, settings: PredictionSettings) -> Tabl
         hop_seconds = grid.hop / rate
     else:
         window = classifier.window(settings.window)
+    decision = decision_of(classifier, settings.labels, settings.unknown)
+    embedding = None
+    if settings.embeddings:
+        embedding = EMBEDDING if settings.adapt is None else f"{EMBEDDING}, adapted"
     return TableMetadata(
         model=classifier.source,
         revision=classifier.revision,
         sampling_rate=rate,
-        labels=classifier.labels,
+        labels=decision.labels,
         window=None if window is None else window / rate,
         hop=hop_seconds,
         problem_type=classifier.problem_type,
         ranges=classifier.ranges,
-        embedding=EMBEDDING if settings.embeddings else None,
+        embedding=embedding,
+        threshold=decision.threshold,
+        adapt=settings.adapt,
     )
 
 
@@ -233,13 +267,95 @@ def predict_tables(
         skipped: a list to which (id, reason) of each skipped recording is added.
 
     Yields:
-        One table per chunk, see `ser_hf.inference.outputs.table`.
+        One table per chunk, see `ser_hf.inference.outputs.table`. With adaptation, a single table
+        after the last chunk.
 
     Raises:
         AudioError: naming the first recording that cannot be read, unless such recordings are
             skipped; `NoneReadable` if no recording can be read.
-        UserError: if there are no recordings.
+        UserError: if there are no recordings, or the model cannot be adapted.
     """
+    if settings.adapt is None:
+        decision = decision_of(classifier, settings.labels, settings.unknown)
+        yield from _model_tables(classifier, recordings, settings, metadata, decision, skipped)
+        return
+    statistics = statistics_for(classifier, settings.adapt_from, settings.batch_size)
+    plain_tables = list(_plain_tables(classifier, recordings, _plain(settings), skipped))
+    yield from _adapted_tables(classifier, plain_tables, statistics, settings, metadata)
+
+
+def _plain(settings: PredictionSettings) -> PredictionSettings:
+    """The settings of predictions before adaptation: all labels, with embeddings."""
+    return settings.replace(embeddings=True, adapt=None, adapt_from=None, labels=None, unknown=None)
+
+
+def _plain_tables(
+    classifier: Classifier,
+    recordings: Sequence[Recording] | Dataset,
+    settings: PredictionSettings,
+    skipped: list[tuple[str, str]],
+) -> Iterator[pa.Table]:
+    """Predict recordings with `_plain` settings."""
+    metadata = table_metadata(classifier, settings)
+    decision = decision_of(classifier)
+    return _model_tables(classifier, recordings, settings, metadata, decision, skipped)
+
+
+def _adapted_tables(
+    classifier: Classifier,
+    tables: Sequence[pa.Table],
+    statistics: EmbeddingStatistics,
+    settings: PredictionSettings,
+    metadata: TableMetadata,
+) -> Iterator[pa.Table]:
+    """Adapt the predictions of all recordings together.
+
+    Args:
+        tables: from `_plain_tables`.
+    """
+    if not tables:
+        return
+    plain = pa.concat_tables(tables)
+    require_groups(plain, settings.adapt)
+    yield adapted_table(
+        classifier,
+        statistics,
+        plain,
+        metadata,
+        decision_of(classifier, settings.labels, settings.unknown),
+        embeddings=settings.embeddings,
+    )
+
+
+def statistics_for(
+    classifier: Classifier, adapt_from: Sequence[str] | None, batch_size: int = 16
+) -> EmbeddingStatistics:
+    """Return the statistics of a model's training speakers, for an adaptation without labels.
+
+    Args:
+        adapt_from: recordings of the training corpus, from which the statistics are computed. Their
+            speakers are those of a table, or else their folders. None for the statistics that
+            training saved with the model.
+
+    Raises:
+        UserError: if the model has no statistics, or a recording cannot be read.
+    """
+    if adapt_from is None:
+        return read_statistics(classifier)
+    settings = _plain(PredictionSettings(batch_size=batch_size))
+    recordings = from_paths(adapt_from)
+    return table_statistics(pa.concat_tables(_plain_tables(classifier, recordings, settings, [])))
+
+
+def _model_tables(
+    classifier: Classifier,
+    recordings: Sequence[Recording] | Dataset,
+    settings: PredictionSettings,
+    metadata: TableMetadata,
+    decision: Decision,
+    skipped: list[tuple[str, str]],
+) -> Iterator[pa.Table]:
+    """Predict recordings chunk by chunk, as `predict_tables` does without adaptation."""
     total = len(recordings)
     if not total:
         raise UserError("inputs: empty")
@@ -255,7 +371,7 @@ def predict_tables(
     with _progress_bar(None if grid else total) as bar:
         chunks = _extend_total(chunks, bar) if grid else _warn_of_long_clip(chunks)
         for chunk, outputs in _outputs_of(classifier, chunks, window, settings, bar):
-            yield table(chunk, outputs, metadata)
+            yield table(chunk, outputs, metadata, decision)
     for sentence in sentences(list(remarks), list(remarks.values()), noun="recording"):
         logger.warning("%s", sentence)
     if len(skipped) == total:
@@ -368,6 +484,9 @@ def predict_in_processes(
         other processes nothing.
     """
     state = PartialState()
+    statistics = None
+    if settings.adapt is not None:
+        statistics = statistics_for(classifier, settings.adapt_from, settings.batch_size)
     total = len(recordings)
     begin = total * state.process_index // state.num_processes
     end = total * (state.process_index + 1) // state.num_processes
@@ -377,11 +496,23 @@ def predict_in_processes(
     if begin < end:
         share = recordings[begin:end]
         with contextlib.suppress(NoneReadable):
-            tables_here = list(predict_tables(classifier, share, settings, metadata, skipped_here))
+            if settings.adapt is None:
+                tables = predict_tables(classifier, share, settings, metadata, skipped_here)
+            else:
+                tables = _plain_tables(classifier, share, _plain(settings), skipped_here)
+            tables_here = list(tables)
+    plain_tables = []
     for tables, skipped_there in gather_object([(tables_here, skipped_here)]):
         skipped += skipped_there
-        if state.is_main_process:
+        if not state.is_main_process:
+            continue
+        if settings.adapt is None:
             yield from tables
+        else:
+            # The clips of a group may be in several processes.
+            plain_tables += tables
+    if statistics is not None:
+        yield from _adapted_tables(classifier, plain_tables, statistics, settings, metadata)
     end_process_group()
     if len(skipped) == total:
         raise NoneReadable(f"{skipped[0][1]}; none of {total} recordings can be read")

@@ -61,6 +61,8 @@ def text_lines(file: TextIO, metadata: TableMetadata) -> Write:
                 prediction = "  ".join(f"{label} {value:.2f}" for label, value in pairs)
             else:
                 prediction = f"{values.max():.3f}  {row['predicted']:<10}"
+                if row.get("most_probable", row["predicted"]) != row["predicted"]:
+                    prediction += f" (rather {row['most_probable']})"
             file.write(printable(f"{prediction}  {row['id']}{_window_note(row)}") + "\n")
 
     return write

@@ -21,6 +21,8 @@ INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_config.json"
 # A page that opens a pull request with safetensors in a repository that has only a pickle.
 CONVERTER_PAGE = "https://huggingface.co/spaces/safetensors/convert"
+# Statistics of the embeddings of the training speakers (`ser_hf.inference.adaptation`).
+STATISTICS = "adaptation.safetensors"
 
 _MOST_BYTES = 2**22  # the largest size of a JSON file of settings
 _SHARD = re.compile(r"[\w-][\w.-]*\.safetensors")
@@ -152,9 +154,11 @@ def _shard_names(index: str) -> list[str]:
 
 
 def weights_hash(path: str | Path) -> str:
-    """The SHA-256 sum of a weight file, or of all safetensors files in a folder together."""
+    """The SHA-256 sum of a weight file, or of all files of weights in a folder together."""
     path = Path(path)
-    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    files = [path]
+    if path.is_dir():
+        files = [file for file in sorted(path.glob("*.safetensors")) if file.name != STATISTICS]
     digest = hashlib.sha256()
     for weights in files:
         with weights.open("rb") as file:

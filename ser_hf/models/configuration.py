@@ -16,6 +16,9 @@ from .options import Items, Number, OddNumber, Option, WholeNumber, options_of
 RANGES_KEY = "target_ranges"
 # Not `temperature`, a setting of text generation that transformers refuses to save.
 TEMPERATURE_KEY = "calibration_temperature"
+# The probability below which a prediction is better called unknown, see `evaluation.error` of a
+# recipe.
+UNKNOWN_KEY = "unknown_threshold"
 
 # The upper limits are far beyond any use. Another check compares the memory that a network needs
 # with the memory that there is.

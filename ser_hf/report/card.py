@@ -18,7 +18,7 @@ from ..utils.errors import UserError, printable
 from ..utils.files import packaged
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import dump_yaml
-from . import views
+from . import selective, views
 from .citations import OPENSMILE, license_metadata, license_text, linked, network_words, works
 from .report import Report, read_report
 from .saved_recipe import read_saved_recipe
@@ -56,7 +56,7 @@ def templates() -> jinja2.Environment:
         finalize=plain,
     )
     environment.filters |= views.FORMATS | {"cell": cell, "license": license_text}
-    environment.globals |= {"views": views, "names": NAMES}
+    environment.globals |= {"views": views, "selective": selective, "names": NAMES}
     return environment
 
 

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from ..evaluation.metrics import NAMES, definitions
 from ..utils.environment import __version__
-from . import views
+from . import selective, views
 from .report import Report
 
 # {section: title}, in the order of the page. Each section has a template of that name beside this
@@ -30,7 +30,9 @@ SECTIONS = {
     "runs": "Results by fold or seed",
     "foil": "Leaky protocol for comparison",
     "perceived": "Intended and perceived emotion",
+    "adaptation": "Adaptation without labels",
     "calibration": "Calibration",
+    "abstention": "Unknown predictions",
     "robustness": "Robustness",
     "embeddings": "Map of embeddings",
     "protocol": "Data and splits",
@@ -158,6 +160,7 @@ def render(
         "players": players or {},
         "files": files or {},
         "views": views,
+        "selective": selective,
         "names": NAMES,
         "definitions": definitions(report.measured),
         "main": report.main,

@@ -16,6 +16,7 @@ from ..corpora.schema import EMOTION_COLORS
 from ..evaluation.conditions import KINDS
 from ..evaluation.metrics import NAMES
 from ..evaluation.sections import (
+    Abstention,
     Calibration,
     ClassScores,
     CleanScores,
@@ -436,6 +437,59 @@ def reliability_figure(calibration: Calibration, temperature: Temperature | None
     for axes in (upper, lower):
         axes.grid(alpha=0.3)
         axes.set_axisbelow(True)
+    return figure
+
+
+def abstention_figure(abstention: Abstention, *, paper: bool = False) -> Figure:
+    """Draw the error of the predicted clips over the share of clips that are predicted.
+
+    The risk-coverage curve of El-Yaniv and Wiener 2010 (JMLR 11). Lines show the stated error, and
+    a marker the clips that reach the threshold, with the interval of their error.
+    """
+    figure = Figure(figsize=(COLUMN, 2.6) if paper else (6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    coverage = [point.coverage for point in abstention.curve]
+    error = [point.error for point in abstention.curve]
+    axes.plot(coverage, error, color=COLORS[0], drawstyle="steps-pre", label="predicted clips")
+    if abstention.stated_error is not None:
+        axes.axhline(
+            abstention.stated_error,
+            color="0.3",
+            linestyle="--",
+            linewidth=1,
+            label=f"stated error {100 * abstention.stated_error:g} %",
+        )
+    accepted = abstention.evaluated
+    if accepted is not None and accepted.error is not None:
+        axes.plot(
+            accepted.coverage,
+            accepted.error,
+            marker="o",
+            markersize=8,
+            linestyle="none",
+            color=COLORS[1],
+            label="at the threshold",
+        )
+        if accepted.error_interval:
+            axes.plot(
+                [accepted.coverage, accepted.coverage],
+                accepted.error_interval,
+                "_-",
+                color=COLORS[1],
+            )
+    highest = max([*error, abstention.stated_error or 0])
+    if accepted is not None and accepted.error_interval:
+        highest = max(highest, accepted.error_interval[1])
+    axes.set(
+        xlabel="share of the clips that are predicted (coverage)",
+        ylabel="share of wrong predictions",
+        xlim=(0, 1.02),
+        ylim=(0, min(1.0, 1.1 * highest) or 1.0),
+        title=f"Risk and coverage: area {abstention.aurc:.3f}",
+    )
+    axes.grid(alpha=0.3)
+    axes.set_axisbelow(True)
+    axes.legend(loc="best", fontsize=9)
     return figure
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from ..evaluation.sections import (
+    Abstention,
+    Adaptation,
     EmbeddingMap,
     Positive,
     Results,
@@ -48,6 +50,16 @@ class Report(Results, Header):
         description=(
             "Results of a second fit, which is not published, with features standardized per "
             "speaker."
+        ),
+    )
+    abstention: Abstention | None = Field(
+        None, description="Predictions that reach a probability, and the error that they keep."
+    )
+    adaptation: Adaptation | None = Field(
+        None,
+        description=(
+            "The same weights, adapted to each speaker, folder or recording without labels "
+            "(transductive)."
         ),
     )
     parts: dict[str, Scores] = Field(

@@ -12,6 +12,7 @@ import pandas as pd
 from ..evaluation.metrics import NAMES
 from ..utils.errors import printable
 from .report import Report
+from .selective import abstained, adapted
 from .views import (
     confidence,
     degraded,
@@ -85,7 +86,8 @@ def train_summary(report: Report) -> str:
     """The summary of a training run: results, splits, leak, foil, notes and next commands."""
     lines = ["", *_result(report), *_splits(report)]
     lines.append(f"  {selection(report)}")
-    lines += [f"  {line}" for line in [*degraded(report), *embeddings(report)]]
+    further = [*abstained(report), *adapted(report), *degraded(report), *embeddings(report)]
+    lines += [f"  {line}" for line in further]
     if report.foil:
         foil = report.foil
         lines.append(
@@ -169,6 +171,7 @@ def evaluation_summary(report: Report) -> str:
         f"{', '.join(others)}; {report.clips:,} clips of {report.speakers} speakers, "
         f"{len(report.labels)} {outputs}"
     ]
+    lines += adapted(report)
     lines += degraded(report)
     lines += embeddings(report)
     if report.protocol.leak:

@@ -20,6 +20,7 @@ from .map_plots import dimension_map_figure, emotion_map_figure, speaker_map_fig
 from .page import Picture, picture, render
 from .paper import column_legends, save_pdf
 from .plots import (
+    abstention_figure,
     confusion_figure,
     curves_figure,
     dimensions_figure,
@@ -32,6 +33,7 @@ from .plots import (
     svg,
 )
 from .report import SCHEMA, Report, report_schema
+from .selective import risk_in_words
 from .views import evaluated_speakers, map_text, occlusion_text, silhouette_text
 
 # Tables in the folder of a report.
@@ -188,6 +190,9 @@ def figures(
     if report.calibration:
         drawing = reliability_figure(report.calibration, report.temperature)
         yield ReportFigure("calibration", "reliability", "Reliability diagram", drawing)
+    if report.abstention:
+        drawing = abstention_figure(report.abstention, paper=paper)
+        yield ReportFigure("abstention", "risk_coverage", risk_in_words(report), drawing)
     if report.robustness:
         drawing = robustness_figure(report.robustness, report.main, paper=paper)
         yield ReportFigure("robustness", "robustness", f"{metric_title} by severity", drawing)

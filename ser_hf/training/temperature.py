@@ -1,4 +1,4 @@
-"""Stores the calibration temperature in the last linear layer of a trained classifier."""
+"""Stores the calibration temperature and the threshold of predictions in a trained classifier."""
 
 import torch
 from peft import PeftModel
@@ -6,7 +6,7 @@ from peft.utils import ModulesToSaveWrapper
 from torch import nn
 from transformers import PreTrainedModel
 
-from ..models.configuration import TEMPERATURE_KEY
+from ..models.configuration import TEMPERATURE_KEY, UNKNOWN_KEY
 from ..utils.errors import UserError
 from .freezing import innermost
 
@@ -41,3 +41,15 @@ def store_temperature(model: PreTrainedModel | PeftModel, temperature: float | N
         if last.bias is not None:
             last.bias /= temperature
     setattr(bare.config, TEMPERATURE_KEY, temperature)
+
+
+def store_threshold(model: PreTrainedModel | PeftModel, threshold: float | None) -> None:
+    """Store the probability below which a prediction is better called unknown.
+
+    It is in the configuration. None removes that of the checkpoint from which the training started.
+    """
+    config = innermost(model).config
+    if threshold is not None:
+        setattr(config, UNKNOWN_KEY, threshold)
+    elif hasattr(config, UNKNOWN_KEY):
+        delattr(config, UNKNOWN_KEY)

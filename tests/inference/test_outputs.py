@@ -9,6 +9,7 @@ from support.close import assert_near
 
 from ser_hf.inference.batches import ModelOutputs
 from ser_hf.inference.chunks import Chunk
+from ser_hf.inference.decisions import Decision
 from ser_hf.inference.outputs import METADATA, TableMetadata, matrix, of_lists, table
 from ser_hf.inference.recordings import Recording
 from ser_hf.inference.timeline import Position
@@ -48,6 +49,12 @@ def chunk(positions=None):
     )
 
 
+def predictions(chunk, outputs, metadata):
+    """The table with all labels of the model, each of which may be predicted."""
+    decision = Decision(metadata.labels, list(range(len(metadata.labels))))
+    return table(chunk, outputs, metadata, decision)
+
+
 def outputs(rows, starts, vectors=None):
     """`LOGITS` for windows of one second."""
     return ModelOutputs(
@@ -61,7 +68,7 @@ def outputs(rows, starts, vectors=None):
 
 def test_a_row_of_a_clip_is_the_mean_of_its_windows():
     vectors = np.array([[1.0], [3.0], [5.0]], dtype=np.float32)
-    rows = table(chunk(), outputs([0, 0, 1], [0, RATE, 0], vectors), metadata())
+    rows = predictions(chunk(), outputs([0, 0, 1], [0, RATE, 0], vectors), metadata())
     assert rows["id"].to_pylist() == ["a", "b"]
     assert rows["windows"].to_pylist() == [2, 1]
     assert rows["window"].to_pylist() == [None, 0]
@@ -79,7 +86,7 @@ def test_a_positioned_row_is_a_window_with_its_place():
         Position(number=1, windows=2, start=0.5, end=1.5),
         Position(number=0, windows=1, start=0.0, end=1.0),
     ]
-    rows = table(chunk(positions), outputs([0, 1, 2], [0, 0, 0]), metadata(hop=0.5))
+    rows = predictions(chunk(positions), outputs([0, 1, 2], [0, 0, 0]), metadata(hop=0.5))
     assert rows["id"].to_pylist() == ["a", "a", "b"]
     assert rows["window"].to_pylist() == [0, 1, 0]
     assert rows["windows"].to_pylist() == [2, 2, 1]
@@ -94,7 +101,7 @@ def test_dimensions_are_on_the_scale_of_their_ratings():
         problem_type="regression",
         ranges={"arousal": [1.0, 5.0], "valence": [-1.0, 1.0]},
     )
-    rows = table(chunk(), outputs([0, 0, 1], [0, RATE, 0]), described)
+    rows = predictions(chunk(), outputs([0, 0, 1], [0, RATE, 0]), described)
     assert "predicted" not in rows.column_names
     assert "probabilities" not in rows.column_names
     assert "predicted" not in described.columns
@@ -104,7 +111,7 @@ def test_dimensions_are_on_the_scale_of_their_ratings():
 
 def test_the_schema_contains_the_metadata():
     described = metadata()
-    rows = table(chunk(), outputs([0, 0, 1], [0, RATE, 0]), described)
+    rows = predictions(chunk(), outputs([0, 0, 1], [0, RATE, 0]), described)
     stored = json.loads(rows.schema.metadata[METADATA])
     assert stored["labels"] == ["calm", "angry"]
     assert stored["window"] == 1.0

@@ -143,6 +143,33 @@ def whole_report(paths=None, **changes):
             "data_workers": 0,
             "strategy": "full",
         },
+        "abstention": {
+            "stated_error": 0.1,
+            "aurc": 0.2,
+            "curve": [
+                {"coverage": share, "error": 0.4 * share, "threshold": 1 - share / 2}
+                for share in (0.25, 0.5, 0.75, 1.0)
+            ],
+            "threshold": 0.8,
+            "validation": {"clips": 24, "coverage": 0.5, "error": 0.1},
+            "evaluated": {
+                "clips": CLIPS,
+                "coverage": 0.4,
+                "error": 0.15,
+                "coverage_interval": [0.3, 0.5],
+                "error_interval": [0.05, 0.3],
+            },
+        },
+        "adaptation": {
+            "grouping": "speaker",
+            "groups": 8,
+            "adapted_groups": 6,
+            "clips": 36,
+            "metrics": report["metrics"],
+            "intervals": report["intervals"],
+            "difference": 0.05,
+            "difference_interval": [0.01, 0.09],
+        },
         "robustness": {
             "clips": CLIPS,
             "chance": 1 / 3,
