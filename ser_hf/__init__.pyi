@@ -7,6 +7,7 @@ from .evaluation.metric_objects import load_metric
 from .evaluation.metrics import compute_metrics
 from .experiment.compare import compare_runs
 from .experiment.evaluate import evaluate_model
+from .experiment.matrix import evaluate_matrix
 from .experiment.ranking import rank_runs
 from .experiment.reading import read_recipe
 from .export import export_model
@@ -33,6 +34,7 @@ __all__ = [
     "clip_table",
     "compare_runs",
     "compute_metrics",
+    "evaluate_matrix",
     "evaluate_model",
     "export_model",
     "inspect_corpus",

@@ -32,16 +32,8 @@ CorpusWords = Annotated[
     list[str] | None,
     Argument(metavar="key=value", help="Options of the corpus, or keys of the recipe."),
 ]
-Corpus = Annotated[str | None, Option(metavar="NAME", help="A corpus, such as ravdess.")]
 Root = Annotated[
     str | None, Option(metavar="DIR", help="The folder of the corpus; for csv the table.")
-]
-CorpusRecipe = Annotated[
-    str | None,
-    Option(
-        metavar="RECIPE",
-        help="The corpus and protocol of a recipe or of a run, instead of --corpus.",
-    ),
 ]
 Window = Annotated[
     float | None,

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 _SAME_NAME = "their speakers are in the model's training or validation split"
 _SAME_AUDIO = "the model was trained on recordings of their speakers, under other names"
+_LEFT_OUT = "clips are not evaluated"
 
 
 class EvaluationOptions(Options):
@@ -219,8 +220,19 @@ def _suitable_rows(
             left_out[excluded[speakers[row]]] += 1
         else:
             suitable.append(row)
-    reasons = [f"{count} clips are not evaluated: {reason}." for reason, count in left_out.items()]
+    reasons = [f"{count} {_LEFT_OUT}: {reason}." for reason, count in left_out.items()]
     return suitable, reasons
+
+
+def clips_of_training(notes: Sequence[str]) -> int:
+    """The number of clips left out because of the model's training, from the notes of a report."""
+    count = 0
+    for note in notes:
+        for reason in (_SAME_NAME, _SAME_AUDIO):
+            sentence_end = f" {_LEFT_OUT}: {reason}."
+            if note.endswith(sentence_end):
+                count += int(note.removesuffix(sentence_end))
+    return count
 
 
 def _shared_speakers(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import hashlib
 import logging
 import math
 from collections import Counter
@@ -22,7 +23,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_AUDIO_CLASSIFICATIO
 from transformers.utils.hub import extract_commit_hash
 
 from ..audio.decode import SHORTEST
-from ..loading.data_only import data_only
+from ..loading.data_only import data_only, model_commit
 from ..loading.files import CONFIGURATIONS, find_file, find_weights, first_line, weights_hash
 from ..loading.heads import load_published_classifier
 from ..models.preparation import Preparation, PreparedFeatureExtractor
@@ -49,6 +50,8 @@ _PRETRAINING = (
     "final_proj.",
 )
 _MOST_BYTES = 2**22  # the largest size of a configuration file
+# Files of a model of ser_hf with its window, its training speakers and its training recordings.
+_OF_EVALUATION = ("recipe.yaml", "report.json", "training_clips.txt")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,6 +163,30 @@ def find_model(source: str, revision: str | None) -> str:
     raise UserError(
         f"{source}: holds neither a model (config.json) nor a run; name a run's or a model's folder"
     )
+
+
+def model_digest(source: str, revision: str | None = None) -> str:
+    """A hash of everything in a model that its predictions and its evaluation depend on.
+
+    It is that of the files of a folder or of an ONNX file; for a model on the Hub the commit.
+
+    Raises:
+        UserError: as `find_model`.
+    """
+    if source.endswith(".onnx"):
+        if not Path(source).is_file():
+            raise UserError(f"{source}: no such file")
+        return weights_hash(source)
+    location = find_model(source, revision)
+    commit = model_commit(location, source, revision)
+    if commit is not None:
+        return commit
+    digest = hashlib.sha256(weights_hash(location).encode())
+    for name in (*CONFIGURATIONS, *_OF_EVALUATION):
+        file = Path(location, name)
+        if file.is_file():
+            digest.update(f"\n{name}\n".encode() + file.read_bytes())
+    return f"sha256:{digest.hexdigest()}"
 
 
 def _refuse_misspelt_run(source: str) -> None:

@@ -114,7 +114,7 @@ def data_only(
         UserError: if the model does not exist, or needs a file that is left out.
     """
     where = where or source
-    commit = _commit(source, where, revision)
+    commit = model_commit(source, where, revision)
     revision = commit or revision  # read all files from one commit, even if others are pushed now
 
     with tempfile.TemporaryDirectory(prefix="ser_hf-model-") as temporary:
@@ -139,8 +139,12 @@ def data_only(
             raise
 
 
-def _commit(source: str, where: str, revision: str | None) -> str | None:
-    """The commit of a model on the Hub; None for a folder."""
+def model_commit(source: str, where: str, revision: str | None) -> str | None:
+    """The commit of a model on the Hub; None for a folder.
+
+    Raises:
+        UserError: if there is no such model.
+    """
     try:
         return extract_commit_hash(cached_file(source, "config.json", revision=revision), None)
     except OSError as error:

@@ -192,6 +192,12 @@ def ranking_summary(tables: Mapping[str, pd.DataFrame]) -> str:
     return "\n".join(blocks)
 
 
+def matrix_summary(table: pd.DataFrame, notes: Sequence[str]) -> str:
+    """The summary of a matrix of models and corpora: the table and the notes below it."""
+    lines = ["", table.to_string(index=False), *(f"  {note}" for note in notes)]
+    return "\n".join(lines)
+
+
 def inspection_summary(inspected: Inspected) -> str:
     """The summary of an inspection: verdict, counts and findings; errors with some files."""
     counts = inspected["counts"]
