@@ -17,7 +17,7 @@ Each cell (model, clips, treatment, seed) is a run over four folds in a folder b
 same command repeats an interrupted cell, and skips those that benchmarks/results/level.json has.
 All cells are run with the first seed before the second seed begins. `--readme` prints the table
 without running anything. `--spread` prints how much of the variance of the loudness of whole
-corpora the speaker explains, by which `audio.level: auto` chooses.
+corpora the speaker explains beyond emotions, by which `audio.level: auto` chooses.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from fixed_split import read, write
 
 import ser_hf
 from ser_hf.experiment.data import load_experiment_data
-from ser_hf.experiment.level import level_share
+from ser_hf.experiment.level import level_shares
 from ser_hf.experiment.reading import read_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -204,8 +204,8 @@ def _scores(cells: dict[str, dict[str, Any]], *key: str) -> dict[str, float]:
 
 
 def spread(name: str, root: str) -> str:
-    """Describe which share of the variance of loudness a corpus's speakers explain; above 50 %,
-    `auto` is loudness.
+    """Describe which share of the variance of loudness a corpus's speakers explain beyond emotions;
+    above 50 % in each fold, `auto` is loudness.
     """
     values = {
         "corpus": {"name": name, "root": root},
@@ -214,8 +214,11 @@ def spread(name: str, root: str) -> str:
         "model": {"architecture": "mfcc_linear"},
     }
     data = load_experiment_data(read_recipe(values))
-    share = level_share(data.dataset, data.store, [fold.split for fold in data.folds])
-    return f"{name}: the speaker explains {share:.1%} of the variance of the clips' loudness"
+    shares = level_shares(data.dataset, data.store, [fold.split for fold in data.folds])
+    return (
+        f"{name}: beyond its emotion, the speaker explains {min(shares):.1%} of the variance of "
+        f"the clips' loudness, or more in other folds"
+    )
 
 
 if __name__ == "__main__":

@@ -59,8 +59,8 @@ def compare(
     if pictures is not None and output is None:
         raise UserError("--pictures: needs --output, the folder of the pictures")
     from ..experiment.compare import compare_runs
-    from ..experiment.comparison_page import paper_table, tables
-    from ..report.terminal import comparison_summary
+    from ..experiment.comparison_page import paper_table, published_tables, tables
+    from ..report.terminal import comparison_summary, ranking_summary
 
     comparison = compare_runs(runs, metric=metric, output=output, pictures=pictures)
     if format is not None:
@@ -72,6 +72,8 @@ def compare(
         print(as_json(comparison.to_dict()))
         return
     print(comparison_summary(tables(comparison), comparison.warnings))
+    if comparison.published:
+        print(ranking_summary(published_tables(comparison)))
     if output is not None:
         print(f"  page: {Path(output, 'index.html').resolve().as_uri()}")
 

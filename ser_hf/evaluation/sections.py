@@ -226,6 +226,53 @@ class Occlusion(Section):
     drop_by_band: list[float] = Field(description="Drop of the probability without each band.")
 
 
+class SpeakerScore(Section):
+    """One speaker that the model was not trained on."""
+
+    clips: Count = Field(description="Clips.")
+    uar: Share = Field(description="UAR over the classes of this speaker.")
+    most: str = Field(description="The class that is predicted most often.")
+    share: Share = Field(description="Share of the predictions with that class.")
+    one_class: bool = Field(
+        False, description="Whether that is over 80 %, and at most 40 % of the labels."
+    )
+    rarely: list[str] = Field(
+        [], description="Classes with three or more clips and a recall up to 0.1."
+    )
+
+
+class SpeakerScores(Section):
+    """The scores of speakers that the model was not trained on, with ten or more clips each."""
+
+    basis: str = Field(description="Who the speakers are, in words.")
+    speakers: Count = Field(description="Speakers.")
+    chance: Share = Field(description="UAR of guessing.")
+    mean: Share = Field(description="Mean UAR of the speakers.")
+    quartiles: Annotated[list[Share], Field(min_length=5, max_length=5)] = Field(
+        description="Lowest UAR, lower quartile, median, upper quartile, highest."
+    )
+    lowest: dict[str, SpeakerScore] = Field(
+        description="The speakers with the lowest UAR first, at most 24."
+    )
+    near_chance: list[str] = Field(
+        [], description="Speakers whose UAR is less than a tenth of the way from chance to 1."
+    )
+    one_class: list[str] = Field(
+        [], description="Speakers with over 80 % of their predictions in one class."
+    )
+
+
+class NewSpeaker(Section):
+    """What to expect from a new speaker."""
+
+    evaluated: SpeakerScores = Field(description="The speakers of the evaluated split.")
+    inside_training: SpeakerScores | None = Field(
+        None,
+        description="Speakers of training or validation, each predicted by a model that was not "
+        "trained on them.",
+    )
+
+
 class HardClip(Section):
     """A clip whose label got a low probability."""
 

@@ -130,6 +130,22 @@ class BootstrapSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class PublishedResults:
+    """Results that others published under the protocol of one of the runs.
+
+    Args:
+        runs: names of the runs under this protocol.
+        figures: {system: {metric: score}}.
+        figures_source: address of the figures.
+    """
+
+    protocol: str
+    runs: list[str]
+    figures: dict[str, dict[str, float]]
+    figures_source: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Comparison:
     """The content of comparison.json: the best run by `metric` comes first."""
 
@@ -139,6 +155,7 @@ class Comparison:
     warnings: list[str]
     settings: BootstrapSettings
     definitions: dict[str, str]
+    published: list[PublishedResults] = dataclasses.field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """The comparison as comparison.json has it."""
@@ -196,12 +213,31 @@ def compare_runs(
         warnings=_warnings(rows, pairs, groups),
         settings=settings,
         definitions={name: definitions(task)[name] for name in task.compared},
+        published=_published(runs),
     )
     if output is not None:
         from .comparison_page import write_comparison
 
         write_comparison(comparison, Path(output), pictures)
     return comparison
+
+
+def _published(runs: Sequence[SavedRun]) -> list[PublishedResults]:
+    """The published results under the protocols of the runs, one entry for each protocol."""
+    results: dict[str, PublishedResults] = {}
+    for run in runs:
+        section = run.report.protocol.published
+        if section is None:
+            continue
+        figures = {figure.system: figure.metrics for figure in section.figures}
+        entry = PublishedResults(
+            protocol=section.protocol,
+            runs=[],
+            figures=figures,
+            figures_source=section.figures_source,
+        )
+        results.setdefault(section.protocol, entry).runs.append(run.name)
+    return list(results.values())
 
 
 def check_output(folder: Path, files: Sequence[str], content: str) -> None:

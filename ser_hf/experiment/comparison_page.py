@@ -51,6 +51,10 @@ def write_comparison(
             warnings=comparison.warnings,
             settings=comparison.settings,
             definitions=comparison.definitions,
+            published={
+                title: table.to_dict("records")
+                for title, table in published_tables(comparison).items()
+            },
             version=__version__,
             names=NAMES,
             tables=[table.to_dict("records") for table in tables(comparison)],
@@ -124,6 +128,29 @@ def bar_chart(rows: Sequence[ComparedRun], metric: str, width: float = _WIDTH) -
 def tables(comparison: Comparison) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The table of runs and the table of pairs, with formatted text in each cell."""
     return _table_of_runs(comparison), _table_of_pairs(comparison)
+
+
+def published_tables(comparison: Comparison) -> dict[str, pd.DataFrame]:
+    """For each published protocol its results, with formatted figures, and those of the runs.
+
+    The keys are titles that name the protocol and the source of the figures.
+    """
+    shown = {}
+    for results in comparison.published:
+        figures = dict(results.figures)
+        for row in comparison.runs:
+            if row.name in results.runs:
+                figures[f"{row.name} (this comparison)"] = row.metrics
+        ordered = sorted(figures.items(), key=lambda item: -(item[1].get(comparison.metric) or 0))
+        lines = []
+        for system, metrics in ordered:
+            line = {"system": system}
+            for name in comparison.runs[0].metrics:
+                line[NAMES[name]] = number_text(metrics.get(name), ".3f")
+            lines.append(line)
+        title = f"Published under {results.protocol} ({results.figures_source})"
+        shown[title] = pd.DataFrame(lines)
+    return shown
 
 
 def _table_of_runs(comparison: Comparison) -> pd.DataFrame:

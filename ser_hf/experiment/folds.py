@@ -11,9 +11,15 @@ from ..evaluation.adaptation import mean_adaptation
 from ..evaluation.degenerate import without_details
 from ..evaluation.maps import mean_map
 from ..evaluation.metrics import mean_metrics, transductive_note
+from ..evaluation.new_speakers import (
+    is_about_speakers,
+    is_near_chance,
+    speaker_scores,
+    speaker_warnings,
+)
 from ..evaluation.predictions import Predictions, from_table, values_of_runs
 from ..evaluation.robustness import mean_robustness
-from ..evaluation.sections import Abstention
+from ..evaluation.sections import Abstention, NewSpeaker
 from ..evaluation.summary import evaluate_folds, evaluate_predictions, few_clips, few_speakers
 from ..report.report import Report
 from ..report.sections import Protocol, Run, Seconds
@@ -100,6 +106,13 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
     if recipe.evaluation.per_speaker:
         transductive = mean_metrics([child.transductive for child in children])
         common_warnings.append(transductive_note(transductive))
+    new_speaker = None
+    if not any(fold.split.leak for fold in run.folds):
+        evaluated = speaker_scores(predictions, f"{recipe.evaluation.part} speakers")
+        common_warnings += speaker_warnings(evaluated)
+        if evaluated is not None:
+            new_speaker = NewSpeaker(evaluated=evaluated)
+    common_warnings += _folds_near_chance(kind, reports)
     warnings = merged_warnings(kind, reports, common_warnings)
 
     header = report_header(run)
@@ -131,6 +144,8 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
         report = extended(report, seeds=_seed_sections(reports), chosen_seed=chosen)
     if transductive is not None:
         report = extended(report, transductive=transductive)
+    if new_speaker is not None:
+        report = extended(report, new_speaker=new_speaker)
     if all(child.abstention for child in children):
         abstention = _abstention(run, reports, table, predictions)
         report = extended(report, abstention=abstention)
@@ -189,6 +204,25 @@ def _with_optional_sections(report: Report, reports: Reports) -> Report:
     return report
 
 
+def _folds_near_chance(kind: str, reports: Reports) -> list[str]:
+    """A warning that names the folds near chance that have several speakers.
+
+    Folds of a single speaker are named as speakers.
+    """
+    near = []
+    for number, report in reports.items():
+        uar = report.metrics.get("uar")
+        if kind == "fold" and uar is not None and (report.speakers or 0) > 1:
+            if is_near_chance(uar, len(report.labels)):
+                near.append(f"fold {number} ({uar:.3f})")
+    if not near:
+        return []
+    return [
+        f"Near chance, {1 / len(next(iter(reports.values())).labels):.3f}: {', '.join(near)}; the "
+        "mean over folds hides it."
+    ]
+
+
 def _predictions_of_folds(
     run: RunContext, numbers: Iterable[int], table: pa.Table
 ) -> list[Predictions]:
@@ -245,8 +279,8 @@ def merged_warnings(kind: str, reports: Reports, common: Sequence[str]) -> list[
     """Merge the warnings of folds or seeds: first those about all predictions, then the others.
 
     Each of the others starts with the numbers of its folds or seeds, unless all have it. Warnings
-    about few speakers or few clips in a single fold or seed are left out, because the report
-    describes all predictions together.
+    about few speakers or few clips in a single fold or seed are left out, and those that name
+    speakers of a single fold, because the report describes all predictions together.
 
     Args:
         kind: "fold" or "seed".
@@ -260,6 +294,8 @@ def merged_warnings(kind: str, reports: Reports, common: Sequence[str]) -> list[
         if report.transductive:
             left_out.append(transductive_note(report.transductive))
         warnings_of_run[number] = [
-            without_details(warning) for warning in report.warnings if warning not in left_out
+            without_details(warning)
+            for warning in report.warnings
+            if warning not in left_out and not (kind == "fold" and is_about_speakers(warning))
         ]
     return [*common, *merged_notes(kind, warnings_of_run)]

@@ -13,9 +13,17 @@ from ..evaluation.calibration import at_limit, fit_temperature, temperature_effe
 from ..evaluation.degenerate import CheckedModel, degenerate
 from ..evaluation.maps import ClipMap
 from ..evaluation.metrics import all_metrics, lower_is_better, transductive_note
+from ..evaluation.new_speakers import speaker_scores, speaker_warnings
 from ..evaluation.predictions import Predictions, of_rows
 from ..evaluation.probabilities import activated, softmax
-from ..evaluation.sections import Abstention, Results, Robustness, Scores, Temperature
+from ..evaluation.sections import (
+    Abstention,
+    NewSpeaker,
+    Results,
+    Robustness,
+    Scores,
+    Temperature,
+)
 from ..evaluation.summary import evaluate_predictions
 from ..evaluation.tasks import EMOTIONS
 from ..inference.load import load_classifier
@@ -88,7 +96,11 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
         if split != "test"
     }
 
+    new_speaker = _new_speaker(run, fitted, predictions)
     warnings = _warnings(run, fitted, results, split_scores, temperature)
+    if new_speaker is not None:
+        warnings += speaker_warnings(new_speaker.evaluated)
+        warnings += speaker_warnings(new_speaker.inside_training)
     transductive = None
     if recipe.evaluation.per_speaker:
         transductive = _per_speaker_metrics(run, fitted.trainer.args)
@@ -116,6 +128,8 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
     )
     if transductive is not None:
         report = extended(report, transductive=transductive)
+    if new_speaker is not None:
+        report = extended(report, new_speaker=new_speaker)
     if run.task is EMOTIONS:
         report = extended(report, abstention=_abstention(run, predictions))
     return report, predictions
@@ -131,6 +145,32 @@ def _abstention(run: RunContext, predictions: Mapping[str, Predictions]) -> Abst
         bootstrap=settings.bootstrap,
         confidence=settings.confidence,
     )
+
+
+def _new_speaker(
+    run: RunContext, fitted: Fit, predictions: Mapping[str, Predictions]
+) -> NewSpeaker | None:
+    """The report's `new_speaker`, if no evaluated speaker is a training speaker."""
+    evaluated_split = run.recipe.evaluation.part
+    if run.fold.split.leak:
+        return None
+    evaluated = speaker_scores(predictions[evaluated_split], f"{evaluated_split} speakers")
+    inside = None
+    if fitted.cross_validated is not None:
+        rows, logits = fitted.cross_validated.merged(run.task.problem_type)
+        cross_validated = of_rows(run.data.dataset, rows, softmax(logits))
+        inside = speaker_scores(cross_validated, "speakers in cross-validation inside training")
+    elif evaluated_split == "test" and _has_new_validation_speakers(run):
+        inside = speaker_scores(predictions["validation"], "validation speakers")
+    if evaluated is None:
+        return None
+    return NewSpeaker(evaluated=evaluated, inside_training=inside)
+
+
+def _has_new_validation_speakers(run: RunContext) -> bool:
+    """Whether no validation speaker is a training speaker."""
+    speakers = run.fold.split.speakers
+    return not set(speakers["train"]) & set(speakers["validation"])
 
 
 def predict_splits(run: RunContext, fitted: Fit) -> dict[str, WindowLogits]:

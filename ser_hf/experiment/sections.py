@@ -19,8 +19,20 @@ from ..models import TRANSFERRED
 from ..models.preparation import Preparation
 from ..protocols import PARTS, fingerprint, worst_audit
 from ..protocols import Split as ProtocolSplit
+from ..protocols.published import matching_protocol
 from ..report.report import Report
-from ..report.sections import Environment, Foil, Header, Model, Origin, Protocol, Run, Split
+from ..report.sections import (
+    Environment,
+    Foil,
+    Header,
+    Model,
+    Origin,
+    Protocol,
+    Published,
+    PublishedScore,
+    Run,
+    Split,
+)
 from ..report.views import counted
 from ..utils.environment import git_revision, package_versions, processor_name, usable_cores
 from .context import RunContext
@@ -55,13 +67,49 @@ def report_header(run: RunContext) -> Header:
         evaluated_split=recipe.evaluation.part,
         output_dir=str(run.folder.path),
         labels=data.labels,
-        protocol=protocol_section(run.folds, recipe.evaluation.part, data.inherited),
+        protocol=_with_published(
+            protocol_section(run.folds, recipe.evaluation.part, data.inherited), run
+        ),
         audit=worst_audit([fold.audit for fold in run.folds]).to_dict(),
         sources=sources,
         model=model_section(recipe, data.plan),
         environment=environment_section(),
         class_distribution=class_distribution(run),
     )
+
+
+def _with_published(section: Protocol, run: RunContext) -> Protocol:
+    """Add the figures that others published under the protocol of a run, if there are any.
+
+    They are those of as many classes, and of all folds: a single fold or the validation split has
+    none.
+    """
+    if run.data.ranges or run.recipe.evaluation.part != "test":
+        return section
+    protocol = matching_protocol([fold.split for fold in run.folds])
+    if protocol is None:
+        return section
+    figures = [
+        PublishedScore(
+            system=figure.system,
+            metrics=figure.metrics,
+            parameters=figure.parameters,
+            note=figure.note,
+        )
+        for figure in protocol.figures
+        if figure.classes == len(run.data.labels)
+    ]
+    if not figures:
+        return section
+    published = Published(
+        protocol=protocol.name,
+        fingerprint=protocol.fingerprint,
+        source=protocol.source,
+        figures_source=protocol.figures_source,
+        figures_of=protocol.figures_of,
+        figures=figures,
+    )
+    return section.model_copy(update={"published": published})
 
 
 def environment_section() -> Environment:

@@ -28,6 +28,8 @@ SECTIONS = {
     "slices": "Results by group",
     "corpora": "Results by corpus",
     "runs": "Results by fold or seed",
+    "published": "Published under this protocol",
+    "new_speaker": "What to expect from a new speaker",
     "foil": "Leaky protocol for comparison",
     "perceived": "Intended and perceived emotion",
     "adaptation": "Adaptation without labels",

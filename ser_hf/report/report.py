@@ -13,6 +13,7 @@ from ..evaluation.sections import (
     Abstention,
     Adaptation,
     EmbeddingMap,
+    NewSpeaker,
     Positive,
     Results,
     Robustness,
@@ -44,6 +45,9 @@ class Report(Results, Header):
     robustness: Robustness | None = Field(None, description="The same weights on degraded clips.")
     embeddings: EmbeddingMap | None = Field(
         None, description="The embeddings of the evaluated clips in two dimensions."
+    )
+    new_speaker: NewSpeaker | None = Field(
+        None, description="What to expect from a new speaker; null for dimensions."
     )
     transductive: Scores | None = Field(
         None,

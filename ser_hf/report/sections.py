@@ -27,6 +27,26 @@ class Run(Section):
     parts: dict[str, Split] = Field({}, description="By split: train, validation, test.")
 
 
+class PublishedScore(Section):
+    """A result that others published."""
+
+    system: str = Field(description="The model.")
+    metrics: Scores = Field(description="The published metrics.")
+    parameters: Count | None = Field(None, description="Number of parameters, if published.")
+    note: str | None = Field(None, description="What makes the figure not comparable.")
+
+
+class Published(Section):
+    """Results that others published under the protocol of this run."""
+
+    protocol: str = Field(description="Name of the published protocol.")
+    fingerprint: str = Field(description="SHA-256 of its test speakers or clips.")
+    source: str = Field(description="Who published the protocol.")
+    figures_source: str = Field(description="Address of the figures.")
+    figures_of: str = Field(description="Where the figures are from, in words.")
+    figures: list[PublishedScore] = Field(description="The results, in the order of the source.")
+
+
 class Protocol(Section):
     """How the clips were split."""
 
@@ -50,6 +70,9 @@ class Protocol(Section):
     )
     inherited: list[str] | None = Field(
         None, description="Training speakers of the initial checkpoint."
+    )
+    published: Published | None = Field(
+        None, description="Figures that others published under this protocol, for as many classes."
     )
 
 

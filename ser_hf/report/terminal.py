@@ -19,6 +19,7 @@ from .views import (
     embeddings,
     evaluated_speakers,
     figure,
+    published_line,
     selection,
     span,
 )
@@ -86,7 +87,13 @@ def train_summary(report: Report) -> str:
     """The summary of a training run: results, splits, leak, foil, notes and next commands."""
     lines = ["", *_result(report), *_splits(report)]
     lines.append(f"  {selection(report)}")
-    further = [*abstained(report), *adapted(report), *degraded(report), *embeddings(report)]
+    further = [
+        *published_line(report),
+        *abstained(report),
+        *adapted(report),
+        *degraded(report),
+        *embeddings(report),
+    ]
     lines += [f"  {line}" for line in further]
     if report.foil:
         foil = report.foil

@@ -163,6 +163,8 @@ class Fit:
         cached: summary of the cache; None without `freeze.cache`.
         held_out: logits of the validation clips by models that were not fitted on these clips. None
             if the model of `trainer` itself was not fitted on them.
+        cross_validated: logits of all training clips, each by a model that was not fitted on its
+            speaker; None without a cross-validation over speakers.
         refit: description of the fit on training and validation clips (`training.refit` of the
             report); None without one.
     """
@@ -175,6 +177,7 @@ class Fit:
     notes: list[str] = dataclasses.field(default_factory=list)
     cached: CacheSummary | None = None
     held_out: WindowLogits | None = None
+    cross_validated: WindowLogits | None = None
     refit: dict[str, Any] | None = None
 
 

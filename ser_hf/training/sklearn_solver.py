@@ -175,6 +175,9 @@ def fit_classical(
 
     held_out = None
     refit = None
+    cross_validated = None
+    if by_speaker:
+        cross_validated = WindowLogits(rows, windows.lengths, validated.held_out[best])
     is_validation = np.isin(rows, validation["row"][:])
     if is_validation.any():
         held_out = WindowLogits(
@@ -196,6 +199,7 @@ def fit_classical(
         scores[best],
         notes=notes,
         held_out=held_out,
+        cross_validated=cross_validated,
         refit=refit,
     )
 

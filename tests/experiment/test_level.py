@@ -1,11 +1,13 @@
 """`audio.level: auto`: every clip gets one loudness where speakers stand apart in level."""
 
+import numpy as np
 import pytest
 import soundfile
 from support.testing import write_corpus
 
 import ser_hf
 from ser_hf.experiment.data import load_experiment_data
+from ser_hf.experiment.level import level_shares, partial_share
 from ser_hf.experiment.reading import read_recipe
 from ser_hf.models.preparation import PreparedFeatureExtractor
 from ser_hf.utils.errors import UserError
@@ -42,8 +44,7 @@ def recipe(folder, gains, protocol=LISTS, audio=None, **sections):
         (EVEN, FOLDS, {}, None),
         (APART, FOLDS, {}, "loudness"),
         (APART, LISTS, {}, "loudness"),
-        (LAST, FOLDS, {}, "loudness"),  # in other folds the last speaker trains
-        (LAST, LISTS, {}, None),  # test speakers do not decide
+        (LAST, FOLDS, {}, "loudness"),
         (APART, LISTS, {"level": "peak"}, "peak"),
         (APART, LISTS, {"normalize": True}, None),  # the extractor scales every clip anyway
         (APART, LISTS, {"sampling_rate": 6000}, None),  # too low for a loudness
@@ -55,6 +56,15 @@ def test_the_speakers_of_train_and_validation_decide(tmp_path, gains, protocol, 
     assert len([note for note in data.notes if "audio.level: auto" in note]) == (
         level == "loudness"
     )
+
+
+def test_test_speakers_do_not_decide(tmp_path):
+    shares = []
+    for name, gains in {"even": EVEN, "last": LAST}.items():
+        values = recipe(tmp_path / name, gains, audio={"level": None})
+        data = load_experiment_data(read_recipe(values))
+        shares += level_shares(data.dataset, data.store, [fold.split for fold in data.folds])
+    assert shares[0] == pytest.approx(shares[1])
 
 
 @pytest.mark.slow
@@ -74,3 +84,36 @@ def test_the_chosen_level_is_published_and_resumed(tmp_path, sections):
     assert again.model.preparation == report.model.preparation == "loudness normalized, to -23 dB"
     with pytest.raises(UserError, match="^audio.level: None here, 'loudness' in the run"):
         ser_hf.run_recipe(values | {"audio": {"level": None}}, resume=True)
+
+
+def columns(values):
+    """A column for each value."""
+    return (np.asarray(values)[:, None] == np.unique(values)).astype(float)
+
+
+def test_the_share_of_speakers_is_what_emotions_leave():
+    rng = np.random.default_rng(0)
+    speakers = np.repeat(np.arange(12), 20)
+    level_of_emotion = np.asarray([-12.0, 0.0, 6.0])
+    emotion_of_speaker = np.arange(12) % 3
+    nested = emotion_of_speaker[speakers]  # each speaker has one emotion
+    loudness = level_of_emotion[nested] + rng.normal(0, 2, len(speakers))
+    assert partial_share(loudness, columns(speakers), np.ones((len(speakers), 1))) > 0.8
+    assert partial_share(loudness, columns(speakers), columns(nested)) < 0.1
+
+    gains = rng.uniform(-20, 0, 12)[speakers]
+    assert partial_share(loudness + gains, columns(speakers), columns(nested)) > 0.7
+
+
+@pytest.mark.parametrize("clips", [0, 1, 4])
+def test_the_share_is_0_where_it_is_undefined(clips):
+    own_speaker = np.eye(clips)
+    assert partial_share(np.arange(clips, dtype=float), own_speaker, np.ones((clips, 1))) == 0
+
+
+def test_speakers_that_are_less_than_a_decibel_apart_explain_nothing():
+    speakers = np.repeat([0, 1], 50)
+    loudness = 0.2 * speakers + np.random.default_rng(0).normal(0, 0.01, 100)
+    emotions = np.ones((100, 1))
+    assert partial_share(loudness, columns(speakers), emotions) > 0.9
+    assert partial_share(loudness, columns(speakers), emotions, least_spread=1.0) == 0

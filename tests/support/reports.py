@@ -70,6 +70,17 @@ def whole_report(paths=None, **changes):
                 "fold": None,
             },
             **{"notes": ["A note of the protocol."], "parts": parts},
+            "published": {
+                "protocol": "someone/toy",
+                "fingerprint": "12" * 32,
+                "source": "Someone 2020.",
+                "figures_source": "https://example.org/figures",
+                "figures_of": "a table",
+                "figures": [
+                    {"system": "their network", "metrics": {"uar": 0.623}, "parameters": 46772},
+                    {"system": "their encoder", "metrics": {"uar": 0.1}, "note": "another corpus"},
+                ],
+            },
         },
         "audit": {
             "shared": {pair: dict(nothing) for pair in pairs},
@@ -196,6 +207,27 @@ def whole_report(paths=None, **changes):
             "speakers": 0.25,
             "explained": [0.5, 0.25],
             "seed": 0,
+        },
+        "new_speaker": {
+            "evaluated": {
+                "basis": "test speakers",
+                "speakers": 2,
+                "chance": 1 / 3,
+                "mean": 0.5,
+                "quartiles": [0.34, 0.4, 0.5, 0.6, 0.66],
+                "lowest": {
+                    "a:1": {
+                        "clips": 12,
+                        "uar": 0.34,
+                        "most": "sad",
+                        "share": 0.9,
+                        "one_class": True,
+                        "rarely": ["happy"],
+                    },
+                },
+                "near_chance": ["a:1"],
+                "one_class": ["a:1"],
+            },
         },
         "environment": {
             "versions": {"python": "3.11.7", "ser_hf": "0.1.0", "torch": "2.12.1"},
