@@ -1,15 +1,14 @@
-"""ser-hf export: a trained model as an ONNX file that runs without ser_hf."""
+"""ser-hf export: a trained model as a file of ONNX or torch that runs without ser_hf."""
 
 import dataclasses
 from typing import Annotated
 
-from typer import Option
+from typer import Argument, Option
 
 from .options import (
     Clips,
     Json,
     LabelNames,
-    Model,
     Revision,
     TrustRemoteCode,
     as_json,
@@ -18,7 +17,10 @@ from .options import (
 
 
 def export(
-    model: Model,
+    model: Annotated[
+        str,
+        Argument(metavar="MODEL", help="A run folder, a model folder or a Hub id."),
+    ],
     int8: Annotated[
         bool,
         Option(
@@ -26,11 +28,19 @@ def export(
             help="Also write a file with int8 weights, and measure size, speed and difference.",
         ),
     ] = False,
+    fp16: Annotated[
+        bool,
+        Option(
+            "--fp16",
+            help="Also write a file whose network computes in float16, for GPUs.",
+        ),
+    ] = False,
     output: Annotated[
         str | None,
         Option(
             metavar="FILE",
-            help="With a script that runs it beside it.  [default: exports/MODEL/model.onnx]",
+            help="*.onnx, with a script that runs it beside it; or *.pt2, a program of torch.  "
+            "[default: exports/MODEL/model.onnx]",
         ),
     ] = None,
     clips: Clips = None,
@@ -39,12 +49,14 @@ def export(
     label_names: LabelNames = None,
     json: Json = False,
 ) -> None:
-    """Export a model to ONNX and compare the file with the model.
+    """Export a model to ONNX or torch.export, and compare the file with the model.
 
     One file computes everything, from the waveform to probabilities, without ser_hf. `ser-hf
     evaluate FILE` measures its accuracy on a corpus.
 
     Example: ser-hf export runs/ravdess_crnn --int8 --output crnn.onnx
+
+    Example: ser-hf export runs/ravdess_crnn --output crnn.pt2
     """
     from ..export import export_model
     from ..report.terminal import export_summary
@@ -53,6 +65,7 @@ def export(
         model,
         output,
         int8=int8,
+        fp16=fp16,
         clips=clips,
         revision=revision,
         trust_remote_code=trust_remote_code,

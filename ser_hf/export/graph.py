@@ -23,6 +23,7 @@ from ..models.modeling_resnet import ResidualBlock
 from ..models.preparation import Preparation, PreparedFeatureExtractor
 from ..models.spectra import LogMel
 from ..utils.errors import UserError
+from .features import feature_input
 
 _VARIANCE_FLOOR = 1e-7
 
@@ -31,11 +32,16 @@ class WaveformClassifier(nn.Module):
     """A module that maps waveforms (batch, samples) to logits and probabilities (batch, labels).
 
     It holds a copy of the model on the CPU, in float32 and evaluation mode; the model itself does
-    not change. Two kinds of models are refused: models whose extractor computes features, and
-    models with a preparation that no module here can compute.
+    not change. Models are refused whose extractor or preparation no module can compute.
+
+    Args:
+        half: compute the network in float16. Preparation and features stay in float32, because the
+            power of a quiet band is below the smallest number of float16.
     """
 
-    def __init__(self, model: PreTrainedModel, extractor: SequenceFeatureExtractor):
+    def __init__(
+        self, model: PreTrainedModel, extractor: SequenceFeatureExtractor, half: bool = False
+    ):
         super().__init__()
         preparation = Preparation()
         if isinstance(extractor, PreparedFeatureExtractor):
@@ -48,12 +54,7 @@ class WaveformClassifier(nn.Module):
                 f"{kind} cannot be exported: openSMILE computes its input, which no ONNX file "
                 "contains"
             )
-        features_in_encoder = kind in ENCODERS and not takes_waveforms(config)
-        if type(extractor) is not Wav2Vec2FeatureExtractor or features_in_encoder:
-            raise UserError(
-                f"{kind}: export supports networks that take waveforms, and this one needs "
-                f"{type(extractor).__name__}"
-            )
+        self.extract = _extraction(extractor, model, kind)
         self.trims = preparation.trim_silence is not None and preparation.fixed_duration is None
         self.extractor = extractor
         self.preparation = preparation
@@ -63,10 +64,13 @@ class WaveformClassifier(nn.Module):
         self.register_buffer("bounds", torch.tensor(bounds, dtype=torch.float32))  # of dimensions
         self.sampling_rate = extractor.sampling_rate
         self.prepare = PrepareWaveform(preparation, self.sampling_rate)
-        self.extract = WaveformInput(extractor)
         self.model = _for_runtimes(
             copy.deepcopy(model).to("cpu", torch.float32).eval().requires_grad_(False)
         )
+        self.encoder = kind in ENCODERS
+        self.half_precision = half
+        if half:
+            _halve(self.model)
         # ser_hf's pooling head pads short waveforms for its encoder; for other models this module
         # pads them.
         pads = config.model_type == "ser_encoder" and shortest_waveform(config.encoder) is not None
@@ -94,12 +98,50 @@ class WaveformClassifier(nn.Module):
             missing = torch.sym_max(0, self.shortest - waveform.shape[1])
             waveform = nn.functional.pad(waveform, (0, missing))
             lengths = lengths.clamp(min=self.shortest)
-        logits = self.model(**self.extract(waveform, lengths)).logits.float()
+        logits = self.model(**self._network_inputs(waveform, lengths)).logits.float()
         if self.problem_type == "regression":
             return logits, self.bounds[:, 0] + logits * (self.bounds[:, 1] - self.bounds[:, 0])
         if self.problem_type == "multi_label_classification":
             return logits, logits.sigmoid()
         return logits, logits.softmax(dim=1)
+
+    def _network_inputs(
+        self, waveform: torch.Tensor, lengths: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """The keyword arguments of the network, in the type of its encoder."""
+        inputs = self.extract(waveform, lengths)
+        if not (self.half_precision and self.encoder):
+            return inputs  # the networks of ser_hf convert the output of their front end
+        return {
+            name: value.half() if value.is_floating_point() else value
+            for name, value in inputs.items()
+        }
+
+
+def _halve(model: PreTrainedModel) -> None:
+    """Convert a network to float16, except its front end."""
+    kept = getattr(model, "_keep_in_fp32_modules_strict", None) or ()
+    for name, module in model.named_children():
+        if name not in kept:
+            module.half()
+    for parameter in model.parameters(recurse=False):
+        parameter.data = parameter.data.half()
+
+
+def _extraction(
+    extractor: SequenceFeatureExtractor, model: PreTrainedModel, kind: str
+) -> nn.Module:
+    """The module that computes what the extractor computes, for a `kind` of network."""
+    features = feature_input(extractor, model)
+    if features is not None:
+        return features
+    features_in_encoder = kind in ENCODERS and not takes_waveforms(model.config)
+    if type(extractor) is not Wav2Vec2FeatureExtractor or features_in_encoder:
+        raise UserError(
+            f"{kind} cannot be exported: its features are those of {type(extractor).__name__}, "
+            "which export does not know"
+        )
+    return WaveformInput(extractor)
 
 
 class PrepareWaveform(nn.Module):
@@ -109,6 +151,7 @@ class PrepareWaveform(nn.Module):
         super().__init__()
         self.preparation = preparation
         self.rate = sampling_rate
+        self.crops = True  # cut a batch of trimmed clips to the longest of them
         self.measurable = sampling_rate >= 4 * numpy_steps._SHELF[0]
         if preparation.level == "loudness" and self.measurable:
             response, self.stretch = numpy_steps._k_response(sampling_rate)
@@ -136,7 +179,7 @@ class PrepareWaveform(nn.Module):
             waveform = padded[:, :samples]
             lengths = torch.full_like(lengths, samples)
         mask = _is_real(waveform.shape[1], lengths).long()
-        if steps.trim_silence is not None and steps.fixed_duration is None:
+        if self.crops and steps.trim_silence is not None and steps.fixed_duration is None:
             longest = lengths.max().item()
             torch._check(longest <= waveform.shape[1])
             waveform = waveform[:, :longest]

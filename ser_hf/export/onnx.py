@@ -1,4 +1,4 @@
-"""Export to ONNX: waveform in, logits and probabilities out, for any batch and length.
+"""Export to ONNX and torch: waveform in, logits and probabilities out, any batch and length.
 
 The file is compared with the model in torch, and kept only if the two agree. `torch.onnx.export`
 (``dynamo=True``) exports every network here except for two things:
@@ -38,20 +38,18 @@ from ..inference.classifier import Classifier
 from ..inference.load import load_classifier
 from ..inference.recordings import Recording
 from ..inference.reference import read_reference
-from ..loading.encoders import ENCODERS, encoder_config, mask_valid
 from ..loading.files import first_line
-from ..models.configuration import RANGES_KEY, TEMPERATURE_KEY
 from ..models.preparation import Preparation, PreparedFeatureExtractor, prepare_waveform
-from ..utils.environment import __version__
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder
 from .graph import PrepareWaveform, WaveformClassifier
 from .lstm import replace_lstms
+from .metadata import OPSET, metadata_of
+from .program import export_program, program_classifier
 from .quantize import quantize, quiet_exporter
 
 logger = logging.getLogger(__name__)
 
-OPSET = 18  # the oldest one that the exporter writes without conversion
 LARGEST = 2**31  # the most bytes of a protobuf
 TOLERANCE = 1e-3  # a float32 file whose logits differ by more is refused
 SCRIPT = "run_onnx.py"
@@ -110,16 +108,16 @@ class Export:
     """The exported files of one model.
 
     Args:
-        files: the exported files, by the keys ``onnx`` and ``int8``.
+        files: the exported files, by the keys ``onnx``, ``int8``, ``fp16`` and ``pt2``.
         compared_on: a description of the clips for which file and model were compared.
         milliseconds: the time of the model in torch for a clip.
-        script: the path of the script that runs the files.
+        script: the path of the script that runs ONNX files; None for a program of torch.
     """
 
     files: dict[str, ExportedFile]
     compared_on: str
     milliseconds: float
-    script: Path
+    script: Path | None
 
 
 def export_model(
@@ -127,23 +125,26 @@ def export_model(
     output: str | os.PathLike | None = None,
     *,
     int8: bool = False,
+    fp16: bool = False,
     clips: Sequence[np.ndarray | str | os.PathLike] | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
     label_names: Sequence[str] | None = None,
 ) -> Export:
-    """Export an audio classifier to ONNX, and compare the file with the model.
+    """Export an audio classifier to ONNX or to a program of torch, and compare it with the model.
 
     The file computes everything, from the waveform to probabilities.
 
     Example: `ser_hf.export_model("runs/a", "model.onnx", int8=True)`
 
     Args:
-        source: a run folder, a model folder or a Hub id. The model must be an audio classifier that
-            takes waveforms.
-        output: the file (default: ``exports/NAME/model.onnx``); an existing file is replaced.
+        source: a run folder, a model folder or a Hub id.
+        output: the file (default: ``exports/NAME/model.onnx``); an existing file is replaced. A
+            name that ends with ``.pt2`` is a program of `torch.export`.
         int8: also write ``NAME.int8.onnx`` with int8 weights. Its difference from the model is
             measured, but has no limit.
+        fp16: also write ``NAME.fp16.onnx``, whose network computes in float16, for GPUs; its
+            difference is measured on the CPU.
         clips: the clips for which file and model are compared: audio files, or waveforms float32
             (samples,) at the model's rate. By default they are the reference clips of a run
             (`ser_hf.inference.reference`), or built-in speech-like signals.
@@ -157,7 +158,11 @@ def export_model(
             than `TOLERANCE`. Then no file is written.
     """
     path = _output_path(source, output)
-    require("onnx", "onnxscript", "onnxruntime")
+    is_program = path.suffix == ".pt2"
+    if is_program:
+        _refuse_variants(path, int8=int8, fp16=fp16)
+    else:
+        require("onnx", "onnxscript", "onnxruntime")
     classifier = load_classifier(
         source,
         revision=revision,
@@ -168,8 +173,12 @@ def export_model(
     waveforms, compared_on = _waveforms(source, clips, classifier.extractor.sampling_rate)
     logger.info("exporting %s to %s, which may take a minute", classifier.source, path)
     try:
-        files = _write_files(classifier, path, waveforms, int8)
-        script = _write_script(path.parent)
+        if is_program:
+            files = _write_program(classifier, path, waveforms)
+            script = None
+        else:
+            files = _write_files(classifier, path, waveforms, int8=int8, fp16=fp16)
+            script = _write_script(path.parent)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
     return Export(
@@ -180,6 +189,16 @@ def export_model(
     )
 
 
+def _refuse_variants(path: Path, **variants: bool) -> None:
+    """Refuse the options that only ONNX files have."""
+    for name, requested in variants.items():
+        if requested:
+            raise UserError(
+                f"--{name}: {path} is a program of torch, and only ONNX files have this form; "
+                "leave it out, or name a file *.onnx"
+            )
+
+
 def _write_script(folder: Path) -> Path:
     """Write the script that runs exported files, unless the folder has one."""
     script = folder / SCRIPT
@@ -188,24 +207,61 @@ def _write_script(folder: Path) -> Path:
     return script
 
 
-def _write_files(
-    classifier: Classifier, path: Path, waveforms: Sequence[np.ndarray], int8: bool
-) -> dict[str, ExportedFile]:
-    """Write the files and compare them; they appear only when all of them are complete."""
-    extractor = classifier.extractor
-    if classifier.preparation.active:
-        extractor = PreparedFeatureExtractor.from_stock(extractor, classifier.preparation)
-    origin = {
+def _published_extractor(classifier: Classifier) -> SequenceFeatureExtractor:
+    """The feature extractor with the preparation of waveforms."""
+    if not classifier.preparation.active:
+        return classifier.extractor
+    return PreparedFeatureExtractor.from_stock(classifier.extractor, classifier.preparation)
+
+
+def _origin(classifier: Classifier) -> dict[str, Any]:
+    """Where an exported file comes from, for its metadata."""
+    return {
         "model": _name(classifier.source),
         "revision": classifier.revision,
         "window_seconds": classifier.evaluation_window,
     }
+
+
+def _write_program(
+    classifier: Classifier, path: Path, waveforms: Sequence[np.ndarray]
+) -> dict[str, ExportedFile]:
+    """Write a program of torch and compare it; it appears only when it is complete."""
+    expected = logits_of(classifier, waveforms)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".ser_hf-") as folder:
+        written = Path(folder, path.name)
+        extractor = _published_extractor(classifier)
+        export_program(classifier.model, written, extractor, _origin(classifier))
+        exported = program_classifier(written, classifier)
+        file = _compare(
+            exported,
+            path,
+            waveforms,
+            expected,
+            padded=classifier.padding_safe,
+            tolerance=TOLERANCE,
+        )
+        os.replace(written, path)
+    return {"pt2": file}
+
+
+def _write_files(
+    classifier: Classifier,
+    path: Path,
+    waveforms: Sequence[np.ndarray],
+    *,
+    int8: bool,
+    fp16: bool,
+) -> dict[str, ExportedFile]:
+    """Write the ONNX files and compare them; they appear only when all of them are complete."""
     expected = logits_of(classifier, waveforms)
     path.parent.mkdir(parents=True, exist_ok=True)
     files = {}
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".ser_hf-") as folder:
         written = Path(folder, path.name)
-        export_onnx(classifier.model, written, extractor, origin)
+        extractor = _published_extractor(classifier)
+        export_onnx(classifier.model, written, extractor, _origin(classifier))
         files["onnx"] = _compare_file(written, path, waveforms, expected, TOLERANCE)
         if int8:
             logger.info("quantizing weights to int8")
@@ -213,6 +269,13 @@ def _write_files(
             quantize(written, small)
             small_path = path.with_name(small.name)
             files["int8"] = _compare_file(small, small_path, waveforms, expected, np.inf)
+        if fp16:
+            logger.info("exporting the network in float16")
+            half = written.with_name(f"{path.stem}.fp16.onnx")
+            origin = _origin(classifier)
+            export_onnx(classifier.model, half, extractor, origin, half=True)
+            half_path = path.with_name(half.name)
+            files["fp16"] = _compare_file(half, half_path, waveforms, expected, np.inf)
         for name in os.listdir(folder):
             os.replace(Path(folder, name), path.with_name(name))
     return files
@@ -243,8 +306,8 @@ def _output_path(source: str | os.PathLike, output: str | os.PathLike | None) ->
         path = Path("exports", _name(os.fspath(source)), "model.onnx")
     else:
         path = Path(output)
-    if path.suffix != ".onnx":
-        raise UserError(f"--output: {path} does not end with .onnx")
+    if path.suffix not in (".onnx", ".pt2"):
+        raise UserError(f"--output: {path} does not end with .onnx or .pt2")
     if path.is_dir():
         raise UserError(f"--output: {path} is a folder; name a file")
     return path
@@ -311,22 +374,49 @@ def milliseconds(classifier: Classifier, clips: Sequence[np.ndarray]) -> float:
 def _compare_file(
     written: Path, path: Path, clips: Sequence[np.ndarray], expected: np.ndarray, tolerance: float
 ) -> ExportedFile:
-    """Compare the file at `written` with the model; the file will be moved to `path` later.
+    """Compare the ONNX file at `written` with the model; it will be moved to `path` later."""
+    try:
+        exported = load_classifier(written)
+    except Exception as error:  # onnxruntime's exception classes are not public
+        raise _incomparable(path, error) from error
+    return _compare(
+        exported,
+        path,
+        clips,
+        expected,
+        padded=exported.padding_safe,
+        tolerance=tolerance,
+    )
+
+
+def _compare(
+    exported: Classifier,
+    path: Path,
+    clips: Sequence[np.ndarray],
+    expected: np.ndarray,
+    *,
+    padded: bool,
+    tolerance: float,
+) -> ExportedFile:
+    """Compare an exported file with the model.
+
+    Args:
+        exported: the file, which will be moved to `path` later.
+        expected: the logits of the model.
+        padded: whether to compare clips in a padded batch too.
+        tolerance: the largest difference of a logit.
 
     Raises:
         UserError: if the logits of the file differ by more than `tolerance`.
     """
+    padded = padded and len(clips) > 1
     try:
-        exported = load_classifier(written)
         difference = compare(logits_of(exported, clips), expected, exported.problem_type)
-        padded = exported.padding_safe and len(clips) > 1
         if padded:
             logits = logits_of(exported, clips, batch_size=len(clips))
             difference = difference.or_larger(compare(logits, expected, exported.problem_type))
     except Exception as error:  # onnxruntime's exception classes are not public
-        raise UserError(
-            f"{path}: not written: it cannot be compared with the model: {first_line(error)}"
-        ) from error
+        raise _incomparable(path, error) from error
     if difference.logits > tolerance:
         raise UserError(
             f"{path}: not written: its logits differ by {difference.logits:.2g}, "
@@ -334,10 +424,16 @@ def _compare_file(
         )
     return ExportedFile(
         path=path,
-        bytes=written.stat().st_size,
+        bytes=Path(exported.source).stat().st_size,
         difference=difference,
         padded=padded,
         milliseconds=milliseconds(exported, clips),
+    )
+
+
+def _incomparable(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"{path}: not written: it cannot be compared with the model: {first_line(error)}"
     )
 
 
@@ -346,8 +442,11 @@ def export_onnx(
     path: Path | str,
     extractor: SequenceFeatureExtractor,
     origin: Mapping[str, Any] | None = None,
+    half: bool = False,
 ) -> Path:
     """Write `model` in float32 and evaluation mode; the model itself does not change.
+
+    With `half` the network computes in float16; inputs, features and outputs stay float32.
 
     The inputs of the file are ``input_values``, float32 (batch, samples), and ``attention_mask``,
     int64 (batch, samples), 1 for samples of the clip; its outputs are ``logits`` and
@@ -359,14 +458,15 @@ def export_onnx(
         UserError: if the model is too large, or cannot be exported.
     """
     require("onnx", "onnxscript")
-    size = sum(tensor.numel() for tensor in model.state_dict().values()) * 4
+    bytes_of_number = 2 if half else 4
+    size = sum(tensor.numel() for tensor in model.state_dict().values()) * bytes_of_number
     if size >= LARGEST:
         raise UserError(
             f"{type(model).__name__} takes {size / 1e9:.1f} GB, and an ONNX file holds at most 2 GB"
         )
     import onnx
 
-    graph = WaveformClassifier(model, extractor)
+    graph = WaveformClassifier(model, extractor, half)
     metadata = dataclasses.asdict(metadata_of(graph)) | dict(origin or {})
     replace_lstms(graph.model)
     if graph.trims:
@@ -447,46 +547,3 @@ def require(*packages: str) -> None:
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f'export to ONNX needs {" and ".join(missing)}: pip install "ser_hf[onnx]"')
-
-
-@dataclasses.dataclass(frozen=True)
-class OnnxMetadata:
-    """The metadata of a file; each field is written as JSON under its name, None is left out.
-
-    Args:
-        id2label: the label of each output, by the number of the output as text.
-        multi_label: whether each label has a separate probability.
-        target_ranges: for each dimension, the ratings that the values 0 and 1 stand for.
-        padding_safe: whether clips of different lengths may share a batch.
-        calibration_temperature: the number that logits are divided by for calibrated probabilities.
-        ser_hf: the version of ser_hf that wrote the file.
-    """
-
-    id2label: dict[str, str]
-    sampling_rate: int
-    multi_label: bool
-    problem_type: str | None
-    target_ranges: dict[str, list[float]] | None
-    model_type: str
-    padding_safe: bool
-    calibration_temperature: float | None
-    ser_hf: str
-    opset: int = OPSET
-
-
-def metadata_of(graph: WaveformClassifier) -> OnnxMetadata:
-    """Return the metadata of a file: labels, sampling rate, and whether clips may share a batch."""
-    config = graph.model.config
-    encoder = encoder_config(config).model_type in ENCODERS
-    padding_safe = graph.extractor.return_attention_mask and (not encoder or mask_valid(config))
-    return OnnxMetadata(
-        id2label={str(number): config.id2label[number] for number in sorted(config.id2label)},
-        sampling_rate=graph.sampling_rate,
-        multi_label=config.problem_type == "multi_label_classification",
-        problem_type=config.problem_type,
-        target_ranges=getattr(config, RANGES_KEY, None),
-        model_type=config.model_type,
-        padding_safe=padding_safe,
-        calibration_temperature=getattr(config, TEMPERATURE_KEY, None),
-        ser_hf=__version__,
-    )

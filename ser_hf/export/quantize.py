@@ -29,7 +29,7 @@ def quantize(source: Path, path: Path) -> None:
 
     model = onnx.load(source)
     metadata = {item.key: item.value for item in model.metadata_props}
-    excluded = _feature_nodes(model) + _convolutions_with_computed_weights(model)
+    excluded = feature_nodes(model) + _convolutions_with_computed_weights(model)
     settings = _settings(metadata["model_type"])
     # This list contains the shapes of weights. They change where a Gemm becomes a MatMul, so they
     # are deleted here and inferred again.
@@ -51,7 +51,7 @@ def quantize(source: Path, path: Path) -> None:
     onnx.save(quantized, path)
 
 
-def _feature_nodes(model: Any) -> list[str]:
+def feature_nodes(model: Any) -> list[str]:
     """Return the names of the nodes of an `onnx.ModelProto` that compute features."""
     nodes = []
     for node in model.graph.node:

@@ -31,7 +31,7 @@ class ModelSettings(BaseModel):
 
 
 class OnnxSettings(ModelSettings):
-    """The metadata of an ONNX file; `ser_hf.export.onnx.OnnxMetadata` describes the keys.
+    """The metadata of an ONNX file; `ser_hf.export.metadata` describes the keys.
 
     `quantized` describes the numbers of a quantized file; `revision` is the commit or hash of the
     exported weights, and `window_seconds` the length of evaluation windows.
@@ -41,6 +41,7 @@ class OnnxSettings(ModelSettings):
     sampling_rate: Annotated[int, Field(strict=True, ge=1000, le=768_000)]
     multi_label: bool | None = None
     padding_safe: bool | None = None
+    longest_samples: Annotated[int, Field(strict=True, ge=1)] | None = None
     quantized: str | None = None
     revision: str | None = None
     window_seconds: Annotated[float, Field(strict=True, ge=SHORTEST, le=1e6)] | None = None

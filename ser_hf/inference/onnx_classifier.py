@@ -108,6 +108,11 @@ class OnnxClassifier(Classifier):
     def encoder(self) -> bool:
         return False
 
+    def window(self, seconds: float | None = None, prepared: bool = True) -> int | None:
+        """The number of samples of the longest window, at most what the file does not cut off."""
+        limits = [super().window(seconds, prepared), self.model.settings.longest_samples]
+        return min((samples for samples in limits if samples), default=None)
+
 
 def load_onnx(path: str | os.PathLike) -> OnnxClassifier:
     """Load the classifier in an exported file.

@@ -406,7 +406,7 @@ class Emotion2vecModel(Emotion2vecPreTrainedModel):
         frames = frames + self.positions(frames, real[:, :, None].to(frames.dtype))
 
         tokens = self.config.num_extra_tokens
-        extra_tokens = self.extra_tokens.expand(len(frames), -1, -1).to(frames.dtype)
+        extra_tokens = self.extra_tokens.expand(frames.shape[0], -1, -1).to(frames.dtype)
         frames = torch.cat([extra_tokens, frames], dim=1)
         real = nn.functional.pad(real, (tokens, 0), value=True)
         frames, states = self.encoder(frames, real)
@@ -419,14 +419,16 @@ class Emotion2vecModel(Emotion2vecPreTrainedModel):
 
     def _waveform(self, waveform: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Set the padding to zero, and standardize each clip: (batch, samples)."""
+        dtype = waveform.dtype
+        waveform = waveform.float()  # sums over samples would overflow in half precision
         real = attention_mask.to(waveform.dtype)
         waveform = waveform * real
         if not self.config.standardize:
-            return waveform
+            return waveform.to(dtype)
         count = real.sum(dim=1, keepdim=True).clamp(min=1)
         centered = (waveform - waveform.sum(dim=1, keepdim=True) / count) * real
         variance = centered.square().sum(dim=1, keepdim=True) / count
-        return centered / torch.sqrt(variance + 1e-5)
+        return (centered / torch.sqrt(variance + 1e-5)).to(dtype)
 
     def _masked(self, frames: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
         """Set random stretches of the frames (batch, frames, size) to zero, in training only.

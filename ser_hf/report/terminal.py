@@ -75,12 +75,12 @@ class ExportedFile(TypedDict):
 
 
 class Exported(TypedDict):
-    """An export of a model: files with the keys `onnx` and `int8`, and time per clip in torch."""
+    """An export of a model: files by their form, and the time per clip in torch."""
 
     files: Mapping[str, ExportedFile]
     compared_on: str
     milliseconds: float
-    script: Path
+    script: Path | None
 
 
 def train_summary(report: Report) -> str:
@@ -253,14 +253,14 @@ def reproduction_summary(reproduced: Reproduced) -> str:
 def export_summary(export: Exported) -> str:
     """The summary of an export: size, speed and difference of each file, and how to run it."""
     files = export["files"]
-    clips = files["onnx"]["difference"]["clips"]
+    clips = next(iter(files.values()))["difference"]["clips"]
     lines = [f"compared on {clips} {export['compared_on']}:"]
     for name, file in files.items():
         difference = file["difference"]
         size = f"{file['bytes'] / 1e6:.2f} MB, {file['milliseconds']:.1f} ms a clip"
         batch = "alone and padded" if file["padded"] else "one at a time"
         changed = ""
-        if name == "int8":
+        if name in ("int8", "fp16"):
             changed = f", another label for {difference['changed']}"
         lines.append(
             f"{file['path']}: {size}; {batch}: logits up to {difference['logits']:.2g} from the "
@@ -268,8 +268,12 @@ def export_summary(export: Exported) -> str:
         )
 
     lines.append(f"  the model in torch: {export['milliseconds']:.1f} ms a clip")
-    smallest = list(files.values())[-1]["path"]
-    lines.append(f"  run it: python {export['script']} {smallest} recording.wav")
+    if export["script"] is None:
+        (program,) = files.values()
+        lines.append(f"  run it: torch.export.load('{program['path']}').module()")
+    else:
+        smallest = list(files.values())[-1]["path"]
+        lines.append(f"  run it: python {export['script']} {smallest} recording.wav")
     return "\n".join(lines)
 
 

@@ -20,13 +20,14 @@ def exports(monkeypatch):
 
 
 def test_options_reach_the_export(exports, capsys):
-    options = ["--int8", "--output", "m.onnx", "--clips", "a.wav", "--clips", "b.wav"]
+    options = ["--int8", "--fp16", "--output", "m.onnx", "--clips", "a.wav", "--clips", "b.wav"]
     of_the_hub = ["--revision", "main", "--trust-remote-code", "--label-names", "angry, sad"]
     assert cli.main(["export", "a/model", *options, *of_the_hub, "--json"]) == 0
     exports.assert_called_once_with(
         "a/model",
         "m.onnx",
         int8=True,
+        fp16=True,
         clips=["a.wav", "b.wav"],
         revision="main",
         trust_remote_code=True,
@@ -43,6 +44,7 @@ def test_without_options_one_file_is_written_and_no_code_is_trusted(exports):
         "a/model",
         None,
         int8=False,
+        fp16=False,
         clips=None,
         revision=None,
         trust_remote_code=False,

@@ -15,7 +15,6 @@ from ser_hf.loading.encoders import shortest_clip
 from ser_hf.models.configuration import AcousticConfig
 from ser_hf.models.preparation import prepare_waveform
 from ser_hf.models.spectra import LogMel
-from ser_hf.utils.errors import UserError
 
 LENGTHS = (16000, 5601, 9000, 30007, 560)
 
@@ -94,14 +93,6 @@ def test_multi_label_models_have_a_probability_for_each_label(encoder_folder, tm
     )
     logits, shares = outputs(load_classifier(folder, device="cpu"), clips(9000)[0])
     assert_near(shares, logits.sigmoid())
-
-
-@pytest.mark.parametrize("kind", ["audio-spectrogram-transformer", "whisper", "wav2vec2-bert"])
-def test_networks_with_features_as_input_are_refused_by_name(kind, encoder_folder, tmp_path):
-    classifier = load_classifier(write_encoder(tmp_path, encoder_folder(kind)), device="cpu")
-    name = type(classifier.extractor).__name__
-    with pytest.raises(UserError, match=f"{kind}: .* needs {name}"):
-        WaveformClassifier(classifier.model, classifier.extractor)
 
 
 def outputs(classifier, clip):
