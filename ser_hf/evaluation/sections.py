@@ -273,6 +273,24 @@ class NewSpeaker(Section):
     )
 
 
+class CurvePoint(Section):
+    """A point of the learning curve."""
+
+    speakers: Count = Field(description="Training speakers.")
+    clips: Count = Field(description="Training clips.")
+    scores: list[float] = Field(description="The main metric of each fold and draw.")
+    mean: float = Field(description="Their mean.")
+
+
+class LearningCurve(Section):
+    """The main metric on the validation split of trainings with fewer speakers, or fewer clips."""
+
+    metric: str = Field(description="The main metric.")
+    speakers: list[CurvePoint] = Field(description="By number of speakers, with all their clips.")
+    clips: list[CurvePoint] = Field(description="By share of the clips of each speaker.")
+    verdict: str = Field(description="Whether more speakers or more clips would help.")
+
+
 class HardClip(Section):
     """A clip whose label got a low probability."""
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from transformers import TrainerCallback
 
+from ..evaluation.sections import LearningCurve
 from ..evaluation.tasks import TASKS, Task
 from ..report.report import Report
 from ..training.arguments import EmotionTrainingArguments, training_arguments
@@ -50,6 +51,7 @@ class RunContext:
         folds: the folds of this run; a single training has one fold.
         resume: whether an interrupted training continues.
         foil: the report of the run under the leaky protocol, with which this run is compared.
+        curve: the learning curve for the report of this run.
         watch, callbacks: passed to the Trainer, see `ser_hf.run_recipe`.
     """
 
@@ -59,6 +61,7 @@ class RunContext:
     folder: RunFolder
     resume: bool = False
     foil: Report | None = None
+    curve: LearningCurve | None = None
     watch: Watch | None = None
     callbacks: Sequence[TrainerCallback] = ()
 
@@ -69,7 +72,7 @@ class RunContext:
         folder = self.folder.child(name)
         recipe = recipe.replace(output_dir=str(folder.path))
         return dataclasses.replace(
-            self, recipe=recipe, folds=folds, folder=folder, foil=None, watch=watch
+            self, recipe=recipe, folds=folds, folder=folder, foil=None, curve=None, watch=watch
         )
 
     def on_fold(self, fold: Fold) -> "RunContext":

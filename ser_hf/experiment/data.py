@@ -300,13 +300,13 @@ def _audit_folds(
                 number=number,
                 split=split,
                 audit=audit_of_split,
-                clips=_digest(dataset, split),
+                clips=digest_of_clips(dataset, split),
             )
         )
     return folds
 
 
-def _digest(dataset: Dataset, split: Split) -> str:
+def digest_of_clips(dataset: Dataset, split: Split) -> str:
     """A digest of the clips of a split: id, label, speaker, samples and targets."""
     label_names = dataset.features["label"].names
     ids = dataset["id"][:]

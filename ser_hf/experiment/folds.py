@@ -146,6 +146,8 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
         report = extended(report, transductive=transductive)
     if new_speaker is not None:
         report = extended(report, new_speaker=new_speaker)
+    if run.curve is not None:
+        report = extended(report, learning_curve=run.curve)
     if all(child.abstention for child in children):
         abstention = _abstention(run, reports, table, predictions)
         report = extended(report, abstention=abstention)

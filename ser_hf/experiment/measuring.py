@@ -130,6 +130,8 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
         report = extended(report, transductive=transductive)
     if new_speaker is not None:
         report = extended(report, new_speaker=new_speaker)
+    if run.curve is not None:
+        report = extended(report, learning_curve=run.curve)
     if run.task is EMOTIONS:
         report = extended(report, abstention=_abstention(run, predictions))
     return report, predictions

@@ -27,6 +27,7 @@ from .context import RunContext, Watch, arguments_for
 from .data import ExperimentData, foil_protocol, load_experiment_data
 from .fitting import make_loss, make_transforms, train
 from .folds import aggregate, child_runs, is_single, kind_of_children, read_child_predictions
+from .learning_curve import learning_curve
 from .measuring import conditions_of, evaluate_run
 from .outputs import open_folder, require_same_clips, save_aggregate, save_run
 from .recipe import Recipe
@@ -80,6 +81,8 @@ def run(
         if data.foil:
             foil_report = _run_child(_foil_run(context))
             context = dataclasses.replace(context, foil=foil_report)
+        if recipe.evaluation.learning_curve:
+            context = dataclasses.replace(context, curve=learning_curve(context, _run_child))
         return _run_all(context)
 
 

@@ -220,6 +220,13 @@ class EvaluationSettings(Settings):
             "standardized per speaker, marked as transductive"
         ),
     ] = False
+    learning_curve: Annotated[
+        bool,
+        Field(
+            description="also train on fewer speakers and on fewer clips, and say whether more of "
+            "either would help; takes about four times as long"
+        ),
+    ] = False
     pictures: Annotated[
         Literal["pdf"] | None,
         Field(

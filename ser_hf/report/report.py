@@ -13,6 +13,7 @@ from ..evaluation.sections import (
     Abstention,
     Adaptation,
     EmbeddingMap,
+    LearningCurve,
     NewSpeaker,
     Positive,
     Results,
@@ -48,6 +49,9 @@ class Report(Results, Header):
     )
     new_speaker: NewSpeaker | None = Field(
         None, description="What to expect from a new speaker; null for dimensions."
+    )
+    learning_curve: LearningCurve | None = Field(
+        None, description="Scores with fewer training speakers or clips; null unless requested."
     )
     transductive: Scores | None = Field(
         None,

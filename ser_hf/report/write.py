@@ -16,6 +16,7 @@ from ..evaluation.metrics import NAMES, definitions
 from ..evaluation.sections import HardClip
 from ..utils.files import write_json
 from .clip_plots import ClipRecordings, audio_address, hard_clip_figure
+from .learning_plots import learning_curve_figure
 from .map_plots import dimension_map_figure, emotion_map_figure, speaker_map_figure
 from .page import Picture, picture, render
 from .paper import column_legends, save_pdf
@@ -193,6 +194,9 @@ def figures(
     if report.abstention:
         drawing = abstention_figure(report.abstention, paper=paper)
         yield ReportFigure("abstention", "risk_coverage", risk_in_words(report), drawing)
+    if report.learning_curve:
+        drawing = learning_curve_figure(report.learning_curve, paper=paper)
+        yield ReportFigure("new_speaker", "learning_curve", "Learning curve", drawing)
     if report.robustness:
         drawing = robustness_figure(report.robustness, report.main, paper=paper)
         yield ReportFigure("robustness", "robustness", f"{metric_title} by severity", drawing)

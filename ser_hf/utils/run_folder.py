@@ -30,7 +30,7 @@ CONTENTS = (
     "reference.npz",
     "reference.partial",
 )
-_CHILD = re.compile(r"(seed|fold)-\d+|foil")
+_CHILD = re.compile(r"(seed|fold)-\d+|foil|curve-[a-z]+-[a-z0-9-]+")
 
 # Sections and keys that do not change what a run computes: --resume accepts other values of them.
 _WITHOUT_EFFECT = {"provenance", "output_dir", "corpus.download", "hub"}

@@ -208,6 +208,18 @@ def whole_report(paths=None, **changes):
             "explained": [0.5, 0.25],
             "seed": 0,
         },
+        "learning_curve": {
+            "metric": "uar",
+            "speakers": [
+                {"speakers": 8, "clips": 48, "scores": [0.4, 0.5], "mean": 0.45},
+                {"speakers": 16, "clips": 96, "scores": [0.6], "mean": 0.6},
+            ],
+            "clips": [
+                {"speakers": 16, "clips": 48, "scores": [0.55, 0.59], "mean": 0.57},
+                {"speakers": 16, "clips": 96, "scores": [0.6], "mean": 0.6},
+            ],
+            "verdict": "More speakers would help more.",
+        },
         "new_speaker": {
             "evaluated": {
                 "basis": "test speakers",
