@@ -30,12 +30,12 @@ def learning_curve_figure(curve: LearningCurve, *, paper: bool = False) -> Figur
             f"{point.speakers} speakers",
             (point.clips, point.mean),
             textcoords="offset points",
-            xytext=(0, -14),
-            ha="center",
+            xytext=(9, -11),
+            ha="left",
             fontsize=8,
         )
     axes.set(xlabel="training clips", ylabel=f"{NAMES[curve.metric]} on validation")
-    axes.margins(x=0.12, y=0.2)
+    axes.margins(x=0.24, y=0.2)
     axes.legend(loc="upper left", frameon=False)
     return figure
 
