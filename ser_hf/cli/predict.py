@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 from typer import Argument, Exit, Option
 
@@ -24,6 +24,11 @@ from .options import (
     names_of_labels,
 )
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ..inference.outputs import TableMetadata
+
 
 def predict(
     model: Model,
@@ -38,7 +43,8 @@ def predict(
         str | None,
         Option(
             metavar="FILE",
-            help="Labels, probabilities and logits: .csv or .jsonl.  [default: standard output]",
+            help="Labels, probabilities and logits: .csv or .jsonl; labels and times: .TextGrid, "
+            ".txt (Audacity) or .rttm.  [default: standard output]",
         ),
     ] = None,
     format: Annotated[
@@ -49,11 +55,26 @@ def predict(
         str | None, Option(metavar="FILE", help="The same with embeddings; ends with .parquet.")
     ] = None,
     window: Window = None,
-    timeline: Annotated[
-        bool, Option("--timeline", help="Emotion over time, in overlapping windows of 4 s.")
-    ] = False,
+    segments: Annotated[
+        str | None,
+        Option(
+            metavar="speech|windows|FILE",
+            help="A row for each segment: speech that is found, overlapping windows, or the turns "
+            "of an RTTM, TextGrid, Audacity, ELAN or CSV file.",
+        ),
+    ] = None,
     hop: Annotated[
-        float | None, Option(metavar="S", help="Step of the timeline.  [default: half a window]")
+        float | None, Option(metavar="S", help="Step of the windows.  [default: half a window]")
+    ] = None,
+    smooth: Annotated[
+        int | None, Option(metavar="N", help="Median of N segments around each one; odd.")
+    ] = None,
+    join: Annotated[
+        bool, Option("--join", help="Join neighbors of one speaker with the same label.")
+    ] = False,
+    picture: Annotated[
+        str | None,
+        Option(metavar="FILE", help="Draw the segments of a recording: ends with .png or .svg."),
     ] = None,
     labels: Annotated[
         str | None,
@@ -100,14 +121,18 @@ def predict(
         window=window,
         batch_size=batch_size,
         on_error=on_error,
-        timeline=timeline,
+        segments=segments,
         hop=hop,
+        smooth=smooth,
+        join=join,
         labels=None if labels is None else [label.strip() for label in labels.split(",")],
         unknown=_threshold(unknown),
         adapt=adapt,
         adapt_from=adapt_from,
     )
     paths = _output_paths(output, embeddings, inputs=[model, *inputs])
+    if picture is not None:
+        _check_picture(picture, segments, inputs=[model, *inputs])
     printed = not paths or format is not None  # predictions go to standard output
     distributed = os.environ.get("WORLD_SIZE", "1") != "1"
     is_main = not distributed or _is_main_process(device)
@@ -115,6 +140,7 @@ def predict(
     exit_on_termination()
     skipped: list[tuple[str, str]] = []
     rows = 0
+    segment_tables = []
     try:
         recordings = from_paths(inputs, skip=on_error == "skip")
         classifier = load_classifier(
@@ -135,6 +161,8 @@ def predict(
                     writers.append(to_terminal(format or "table", metadata))
             for table in tables_of(classifier, recordings, settings, metadata, skipped):
                 rows += len(table)
+                if segments is not None:
+                    segment_tables.append(table)
                 for write in writers:
                     write(table)
     except NoneReadable as error:
@@ -147,15 +175,45 @@ def predict(
         _print_counts(
             paths,
             rows=rows,
-            unit="window" if timeline else "clip",
+            unit={None: "clip", "windows": "window"}.get(segments, "segment"),
             skipped=len(skipped),
             embedding=metadata.embedding,
             # Standard output receives nothing but predictions.
             file=sys.stderr if printed else sys.stdout,
         )
+        if segment_tables:
+            _describe_segments(
+                segment_tables, metadata, picture, skip_windows=segments == "windows"
+            )
         if skipped:
             sys.stdout.flush()
             raise Exit(1)
+
+
+def _describe_segments(
+    tables: "Sequence[pa.Table]",
+    metadata: "TableMetadata",
+    picture: str | None,
+    skip_windows: bool,
+) -> None:
+    """Print the seconds of each emotion by speaker, and draw the segments if a picture is wanted.
+
+    Args:
+        skip_windows: whether the rows are overlapping windows, whose seconds do not add up.
+    """
+    import pyarrow as pa
+
+    from ..inference.joining import seconds_by_speaker
+
+    table = pa.concat_tables(tables)
+    if not metadata.ranges and not skip_windows:
+        print(seconds_table(seconds_by_speaker(table), metadata.labels), file=sys.stderr)
+    if picture is not None:
+        from ..inference.timeline_data import timeline_of
+        from ..report.timeline_plot import save_timeline
+
+        save_timeline(timeline_of(table, metadata), Path(picture))
+        print(f"  picture: {picture}", file=sys.stderr)
 
 
 def _threshold(text: str | None) -> float | str | None:
@@ -174,14 +232,35 @@ def _output_paths(
     output: str | None, embeddings: str | None, inputs: Sequence[str]
 ) -> dict[str, Path]:
     """Return the output file of each option; a file that is also an input is refused."""
-    from ..inference.writers import check_output
+    from ..inference.writers import OUTPUT_SUFFIXES, check_output
 
     paths = {}
     if output is not None:
-        paths["--output"] = check_output(output, (".csv", ".jsonl"), "--output", inputs)
+        paths["--output"] = check_output(output, OUTPUT_SUFFIXES, "--output", inputs)
     if embeddings is not None:
         paths["--embeddings"] = check_output(embeddings, (".parquet",), "--embeddings", inputs)
     return paths
+
+
+def _check_picture(picture: str, segments: str | None, inputs: Sequence[str]) -> None:
+    """Refuse a picture in an unknown format, or without segments."""
+    from ..inference.writers import check_output
+
+    check_output(picture, (".png", ".svg"), "--picture", inputs)
+    if segments is None:
+        raise UserError("--picture: needs segments of a recording; add --segments speech")
+
+
+def seconds_table(seconds: Mapping[str | None, Mapping[str, float]], labels: Sequence[str]) -> str:
+    """The seconds of each label by speaker, as lines to print."""
+    found = {label for of_speaker in seconds.values() for label in of_speaker}
+    shown = [label for label in (*labels, "unknown") if label in found]
+    lines = [f"{'speaker':<16}" + "".join(f"{label:>11}" for label in shown) + f"{'all':>11}"]
+    for speaker, of_speaker in seconds.items():
+        cells = [of_speaker.get(label, 0.0) for label in shown]
+        numbers = "".join(f"{value:>9.1f} s" for value in [*cells, sum(cells)])
+        lines.append(f"{speaker or '(not known)':<16}{numbers}")
+    return "\n".join(lines)
 
 
 def _is_main_process(device: str | None) -> bool:

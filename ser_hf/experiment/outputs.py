@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from peft import PeftModel
@@ -17,12 +18,14 @@ from ..evaluation.predictions import Predictions, to_table
 from ..inference.reference import copy_reference
 from ..loading.data_only import save_code
 from ..loading.plan import Blueprint
+from ..models.configuration import CLIP_SECONDS_KEY
 from ..protocols import fingerprint, save_splits
 from ..report.card import Runs, model_card, public, public_name
 from ..report.clip_plots import ClipRecordings
 from ..report.page import Links
 from ..report.report import Report, read_report
 from ..report.write import MAP, PREDICTIONS, write_report
+from ..training.freezing import innermost
 from ..training.lora import merged, save_adapter
 from ..training.temperature import store_temperature, store_threshold
 from ..utils.errors import UserError
@@ -83,6 +86,7 @@ def save_run(
     map_table = None
     recordings = None
     with atomic_folder(run.folder.model) as folder:
+        store_clip_seconds(run, model)
         save_weights(model, run.data.plan, report, folder)
         save_training_clips(
             folder,
@@ -192,6 +196,16 @@ def save_weights(
     if isinstance(model, PeftModel):
         save_adapter(model, folder / "adapter", public_name(plan.checkpoint))
     plan.published_extractor.save_pretrained(folder)
+
+
+def store_clip_seconds(run: RunContext, model: PreTrainedModel | PeftModel) -> None:
+    """Store the lengths of most training clips (percentiles 5 and 95) in the configuration.
+
+    Recordings are divided into segments of such lengths, see `ser_hf.inference.segmenting`.
+    """
+    seconds = run.data.store.durations[run.fold.split.rows["train"]]
+    lengths = [round(float(length), 2) for length in np.percentile(seconds, [5, 95])]
+    setattr(innermost(model).config, CLIP_SECONDS_KEY, lengths)
 
 
 def save_card(run: RunContext, report: Report, folder: Path, runs: Runs | None = None) -> None:

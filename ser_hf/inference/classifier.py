@@ -95,7 +95,7 @@ class Classifier:
         if seconds and prepared and self.preparation.functionals:
             raise UserError(
                 f"--window: {self.source} takes functionals of whole clips; "
-                "use ser-hf predict --timeline"
+                "use ser-hf predict --segments windows"
             )
         if seconds is None:
             seconds = self.evaluation_window

@@ -41,6 +41,15 @@ def lanes(table: pa.Table) -> Iterator[Lane]:
         yield Lane(path, speaker, sorted(rows, key=lambda row: starts[row]))
 
 
+def over_time(
+    table: pa.Table, metadata: TableMetadata, *, smooth: int | None = None, join: bool = False
+) -> pa.Table:
+    """Smooth the predictions of a table if `smooth` is a number, and join them if `join`."""
+    if smooth is not None:
+        table = smoothed(table, metadata, smooth)
+    return joined(table, metadata) if join else table
+
+
 def smoothed(table: pa.Table, metadata: TableMetadata, width: int) -> pa.Table:
     """Replace each prediction by the median of `width` segments of the same speaker around it.
 

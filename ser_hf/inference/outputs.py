@@ -36,6 +36,8 @@ class TableMetadata:
         threshold: the least probability of a prediction; below it the prediction is ``unknown``.
             None if every clip gets a label.
         adapt: how clips are grouped for an adaptation to each group; None without adaptation.
+        segments: how recordings were divided: ``windows``, ``speech`` or a file of turns; None if
+            they were not.
     """
 
     model: str
@@ -49,6 +51,7 @@ class TableMetadata:
     embedding: str | None
     threshold: float | None = None
     adapt: str | None = None
+    segments: str | None = None
     version: str = __version__
 
     @property

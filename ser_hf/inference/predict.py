@@ -28,9 +28,11 @@ from .batches import EMBEDDING, ModelOutputs, capture_embeddings, run_batches
 from .chunks import Chunk, NoneReadable, read_chunks
 from .classifier import Classifier
 from .decisions import Decision, decision_of
+from .joining import over_time
 from .load import load_classifier
 from .outputs import TableMetadata, matrix, table
 from .recordings import Recording, from_dataset, from_paths
+from .segmenting import SPEECH, WINDOWS, lengths_of, seconds_of, speech_of, turns_of
 from .timeline import Grid, grid_of
 
 logger = logging.getLogger(__name__)
@@ -50,11 +52,16 @@ class PredictionSettings(Options):
         batch_size: the number of windows in a batch.
         on_error: raise at the first recording that cannot be read, or skip such recordings with a
             warning.
-        timeline: return one row for each of several overlapping windows of a recording
-            (`ser_hf.inference.timeline.Grid`). Each window is prepared as a clip by itself. If
-            `window` is None, the windows have the fixed duration of the model's clips, or the
-            length of the model's evaluation windows, or else 4 s.
-        hop: seconds from one window of a timeline to the next; None is half a window.
+        segments: return one row for each segment of a recording. ``windows`` are overlapping
+            windows (`ser_hf.inference.timeline.Grid`); if `window` is None, they have the fixed
+            duration of the model's clips, or the length of the model's evaluation windows, or else
+            4 s. ``speech`` is speech that is found (`ser_hf.inference.segmenting.speech_of`).
+            Another text is the path of a file or folder of turns
+            (`ser_hf.inference.segmenting.turns_of`). Each segment is prepared as a clip by itself.
+        hop: seconds from one window to the next; None is half a window.
+        smooth: replace each prediction by the median of so many segments around it; an odd number.
+        join: join neighbors of one speaker with the same label. With `smooth` or `join`, a single
+            table comes after the last recording.
         labels: some of the model's labels, between which it decides; their probabilities have the
             sum 1. None for all labels.
         unknown: the least probability of a prediction; below it the prediction is ``unknown``.
@@ -73,8 +80,10 @@ class PredictionSettings(Options):
     window: Seconds | None = None
     batch_size: Annotated[int, Field(ge=1)] = 16
     on_error: Literal["error", "skip"] = "error"
-    timeline: bool = False
+    segments: str | None = None
     hop: Seconds | None = None
+    smooth: Annotated[int, Field(ge=1)] | None = None
+    join: bool = False
     labels: list[str] | None = None
     unknown: OpenShare | Literal["auto"] | None = None
     adapt: Grouping | None = None
@@ -82,20 +91,34 @@ class PredictionSettings(Options):
 
     @model_validator(mode="after")
     def _check_hop(self) -> Self:
-        if self.hop is not None and not self.timeline:
-            raise ValueError("hop: needs overlapping windows; add --timeline")
+        if self.hop is not None and not self.windows:
+            raise ValueError("hop: needs overlapping windows; add --segments windows")
+        return self
+
+    @model_validator(mode="after")
+    def _check_segments(self) -> Self:
+        for name in ("smooth", "join"):
+            if getattr(self, name) and self.segments is None:
+                raise ValueError(f"{name}: needs segments of recordings; add --segments speech")
+            if getattr(self, name) and self.embeddings:
+                raise ValueError(f"{name}: cannot be combined with --embeddings; leave one out")
         return self
 
     @model_validator(mode="after")
     def _check_adaptation(self) -> Self:
         if self.adapt_from is not None and self.adapt is None:
             raise ValueError("adapt_from: has no effect without --adapt")
-        if self.adapt == "recording" and not self.timeline:
+        if self.adapt == "recording" and self.segments is None:
             raise ValueError(
-                "adapt: recording needs several windows of each recording; add --timeline, or use "
-                "speaker or folder"
+                "adapt: recording needs several segments of each recording; add --segments speech "
+                "or windows, or use speaker or folder"
             )
         return self
+
+    @property
+    def windows(self) -> bool:
+        """Whether recordings are divided into overlapping windows."""
+        return self.segments == WINDOWS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,7 +248,7 @@ def table_metadata(classifier: Classifier, settings: PredictionSettings) -> Tabl
     """Return the metadata of the tables that `predict_tables` yields."""
     rate = classifier.extractor.sampling_rate
     hop_seconds = None
-    if settings.timeline:
+    if settings.windows:
         grid = grid_of(classifier, settings.window, settings.hop)
         window = grid.window
         hop_seconds = grid.hop / rate
@@ -247,6 +270,7 @@ def table_metadata(classifier: Classifier, settings: PredictionSettings) -> Tabl
         embedding=embedding,
         threshold=decision.threshold,
         adapt=settings.adapt,
+        segments=settings.segments,
     )
 
 
@@ -267,14 +291,33 @@ def predict_tables(
         skipped: a list to which (id, reason) of each skipped recording is added.
 
     Yields:
-        One table per chunk, see `ser_hf.inference.outputs.table`. With adaptation, a single table
-        after the last chunk.
+        One table per chunk, see `ser_hf.inference.outputs.table`. With adaptation, smoothing or
+        joining, a single table after the last chunk.
 
     Raises:
         AudioError: naming the first recording that cannot be read, unless such recordings are
             skipped; `NoneReadable` if no recording can be read.
         UserError: if there are no recordings, or the model cannot be adapted.
     """
+    tables = _tables(classifier, recordings, settings, metadata, skipped)
+    if settings.smooth is None and not settings.join:
+        yield from tables
+        return
+    collected = list(tables)
+    if collected:
+        yield over_time(
+            pa.concat_tables(collected), metadata, smooth=settings.smooth, join=settings.join
+        )
+
+
+def _tables(
+    classifier: Classifier,
+    recordings: Sequence[Recording] | Dataset,
+    settings: PredictionSettings,
+    metadata: TableMetadata,
+    skipped: list[tuple[str, str]],
+) -> Iterator[pa.Table]:
+    """Predict recordings as `predict_tables` does, without smoothing and joining."""
     if settings.adapt is None:
         decision = decision_of(classifier, settings.labels, settings.unknown)
         yield from _model_tables(classifier, recordings, settings, metadata, decision, skipped)
@@ -356,10 +399,11 @@ def _model_tables(
     skipped: list[tuple[str, str]],
 ) -> Iterator[pa.Table]:
     """Predict recordings chunk by chunk, as `predict_tables` does without adaptation."""
-    total = len(recordings)
-    if not total:
+    if not len(recordings):
         raise UserError("inputs: empty")
-    if settings.timeline:
+    recordings = _divided(classifier, recordings, settings, skipped)
+    total = len(recordings) + len(skipped)
+    if settings.windows:
         window = None
         grid = grid_of(classifier, settings.window, settings.hop)
     else:
@@ -368,7 +412,7 @@ def _model_tables(
 
     remarks: dict[str, int] = {}
     chunks = _chunks(classifier, recordings, settings, grid, skipped, remarks)
-    with _progress_bar(None if grid else total) as bar:
+    with _progress_bar(None if grid else len(recordings)) as bar:
         chunks = _extend_total(chunks, bar) if grid else _warn_of_long_clip(chunks)
         for chunk, outputs in _outputs_of(classifier, chunks, window, settings, bar):
             yield table(chunk, outputs, metadata, decision)
@@ -376,6 +420,42 @@ def _model_tables(
         logger.warning("%s", sentence)
     if len(skipped) == total:
         raise NoneReadable(f"{skipped[0][1]}; none of {total} recordings can be read")
+
+
+def _divided(
+    classifier: Classifier,
+    recordings: Sequence[Recording] | Dataset,
+    settings: PredictionSettings,
+    skipped: list[tuple[str, str]],
+) -> Sequence[Recording] | Dataset:
+    """Divide recordings into speech or turns, if they are requested.
+
+    (id, reason) of each recording that cannot be read is added to `skipped`.
+
+    Raises:
+        UserError: if no speech is found.
+    """
+    if settings.segments in (None, WINDOWS):
+        return recordings
+    whole = list(from_dataset(recordings)) if isinstance(recordings, Dataset) else recordings
+    if settings.segments != SPEECH:
+        return turns_of(whole, settings.segments)
+
+    def skip(recording: Recording, reason: str) -> None:
+        logger.warning("left out: %s", reason)
+        skipped.append((recording.id, reason))
+
+    seconds = round(seconds_of(whole))
+    with _progress_bar(seconds, unit="s", title="finding speech") as bar:
+        divided = speech_of(
+            whole,
+            lengths_of(classifier),
+            skipped=skip if settings.on_error == "skip" else None,
+            progress=bar.update,
+        )
+    if not divided and len(skipped) < len(whole):
+        raise UserError("--segments speech: no speech is found; --segments windows needs none")
+    return divided
 
 
 def _chunks(
@@ -433,15 +513,16 @@ def _outputs_of(
             yield chunk, outputs
 
 
-def _progress_bar(clips: int | None) -> tqdm:
-    """Create a progress bar that counts clips, or windows if `clips` is None.
+def _progress_bar(total: int | None, unit: str | None = None, title: str = "predicting") -> tqdm:
+    """Create a progress bar that counts clips, or windows if `total` is None.
 
     The number of windows is known only after the recordings are decoded.
     """
     # With None, tqdm shows the bar only on a terminal.
     disable = True if os.environ.get("RANK", "0") != "0" else None
-    unit = "window" if clips is None else "clip"
-    return tqdm(desc="predicting", disable=disable, unit=unit, total=clips)
+    if unit is None:
+        unit = "window" if total is None else "clip"
+    return tqdm(desc=title, disable=disable, unit=unit, total=total)
 
 
 def _extend_total(chunks: Iterable[Chunk], bar: tqdm) -> Iterator[Chunk]:
@@ -463,8 +544,8 @@ def _warn_of_long_clip(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
         if not warned and chunk.lengths[longest] > _LONG_SECONDS * chunk.sampling_rate:
             warned = True
             logger.warning(
-                "%s gets one label; --timeline predicts its course, and --window 30 limits the "
-                "memory",
+                "%s gets one label; --segments speech predicts its course, and --window 30 limits "
+                "the memory",
                 chunk.recordings[longest].path,
             )
         yield chunk

@@ -4,22 +4,47 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..audio.decode import AudioError, read_header
+from ..audio.decode import SHORTEST, AudioError, read_header
 from ..audio.speech import find_speech
+from ..models.configuration import CLIP_SECONDS_KEY
 from ..utils.annotations import ANNOTATION_SUFFIXES, Turn, read_turns
 from ..utils.errors import UserError
 from ..utils.segments import END, START, Segment, segments_of_columns
 from ..utils.tables import read_table
+from .classifier import Classifier
 from .recordings import TABLE_SUFFIXES, Recording
 
 logger = logging.getLogger(__name__)
 
+# What recordings are divided into; another text is the path of a file or folder of turns.
+WINDOWS = "windows"
+SPEECH = "speech"
 # The lengths in seconds of segments for a model whose training clips are not known: those of most
 # clips of the acted corpora.
 USUAL_LENGTHS = (1.0, 8.0)
 # Segments that are too short are joined if the pause between them is not longer, in seconds.
 _JOINED_PAUSE = 1.0
 _SUFFIXES = (*ANNOTATION_SUFFIXES, ".csv")
+
+
+def lengths_of(classifier: Classifier) -> tuple[float, float]:
+    """The shortest and the longest segment for a model, in seconds.
+
+    They are the lengths of most of its training clips, if its configuration has them.
+    """
+    lengths = getattr(classifier.model.config, CLIP_SECONDS_KEY, None)
+    shortest, longest = lengths or USUAL_LENGTHS
+    return max(SHORTEST, shortest), max(longest, 2 * shortest, SHORTEST)
+
+
+def seconds_of(recordings: Sequence[Recording]) -> float:
+    """The seconds of all recordings, by their headers."""
+    seconds = 0.0
+    for recording in recordings:
+        header = read_header(recording.path, recording.data)
+        if header is not None:
+            seconds += header.duration
+    return seconds
 
 
 def speech_of(

@@ -14,7 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from ..audio.decode import read_header
+from ..utils.annotations import WRITTEN_SUFFIXES, Turn, write_turns
 from ..utils.errors import UserError, printable
+from ..utils.segments import Segment
 from .outputs import TableMetadata, matrix
 
 Write = Callable[[pa.Table], None]
@@ -63,9 +66,26 @@ def text_lines(file: TextIO, metadata: TableMetadata) -> Write:
                 prediction = f"{values.max():.3f}  {row['predicted']:<10}"
                 if row.get("most_probable", row["predicted"]) != row["predicted"]:
                     prediction += f" (rather {row['most_probable']})"
-            file.write(printable(f"{prediction}  {row['id']}{_window_note(row)}") + "\n")
+            file.write(printable(f"{prediction}  {_where(row, metadata)}") + "\n")
 
     return write
+
+
+def _where(row: dict[str, Any], metadata: TableMetadata) -> str:
+    """Name the clip of a row; a segment has its speaker, its times and its recording."""
+    if metadata.segments in (None, "windows"):
+        return f"{row['id']}{_window_note(row)}"
+    speaker = f"{row['speaker']:<12}  " if row["speaker"] else ""
+    return f"{speaker}{clock(row['start'])}-{clock(row['end'])}  {row['path']}"
+
+
+def clock(seconds: float) -> str:
+    """A time as minutes and seconds, or as hours, minutes and seconds from an hour on."""
+    minutes, rest = divmod(round(seconds, 2), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    if hours:
+        return f"{hours}:{minutes:02d}:{rest:05.2f}"
+    return f"{minutes}:{rest:05.2f}"
 
 
 def _window_note(row: dict[str, Any]) -> str:
@@ -89,6 +109,7 @@ def records(table: pa.Table, metadata: TableMetadata) -> list[dict[str, Any]]:
 
 _TERMINAL_FORMATS = {"jsonl": json_lines, "csv": csv_rows, "table": text_lines}
 _FILE_FORMATS = {".jsonl": json_lines, ".csv": csv_rows}
+OUTPUT_SUFFIXES = (".csv", ".jsonl", *WRITTEN_SUFFIXES)
 
 
 def to_terminal(format: str, metadata: TableMetadata) -> Write:
@@ -143,10 +164,12 @@ def writing(path: Path, key: str, metadata: TableMetadata) -> Iterator[Write]:
 
     CSV and JSON lines hold the probability and the logit of each label by name (``p_angry``,
     ``logit_angry``; in JSON as objects), or the value and the logit of each dimension
-    (``value_arousal``), and no embeddings; Parquet holds the tables as they are.
+    (``value_arousal``), and no embeddings; Parquet holds the tables as they are. TextGrids, label
+    tracks of Audacity and RTTM hold labels, speakers and times.
 
     Raises:
-        UserError: naming `key`, if the file cannot be written.
+        UserError: naming `key`, if the file cannot be written; also for dimensions, or several
+            recordings, in a format that cannot hold them.
     """
     target = Path(os.path.realpath(path))
     partial = target.with_name(f"ser_hf-{secrets.token_hex(8)}.partial")
@@ -169,6 +192,11 @@ def _open_writer(path: Path, suffix: str, metadata: TableMetadata) -> Iterator[W
             yield _FILE_FORMATS[suffix](file, metadata)
         return
 
+    if suffix in WRITTEN_SUFFIXES:
+        with _turns_writer(path, suffix, metadata) as write:
+            yield write
+        return
+
     path.touch()  # an output that cannot be written is reported before the first prediction
     with contextlib.ExitStack() as opened:
         writer: pq.ParquetWriter | None = None
@@ -180,3 +208,36 @@ def _open_writer(path: Path, suffix: str, metadata: TableMetadata) -> Iterator[W
             writer.write_table(table)
 
         yield write
+
+
+@contextlib.contextmanager
+def _turns_writer(path: Path, suffix: str, metadata: TableMetadata) -> Iterator[Write]:
+    """Yield a function that collects the rows; at the end they are written as turns."""
+    if metadata.ranges:
+        raise UserError(f"--output: {suffix} holds labels, but the model predicts dimensions")
+    path.touch()
+    turns_of_recording: dict[str, list[Turn]] = {}
+
+    def write(table: pa.Table) -> None:
+        columns = (table[name].to_pylist() for name in ("path", "speaker", "predicted"))
+        times = (table[name].to_pylist() for name in ("start", "end"))
+        for recording, speaker, label, start, end in zip(*columns, *times, strict=True):
+            turn = Turn(Segment(start, end), label, speaker, recording=Path(recording).stem)
+            turns_of_recording.setdefault(recording, []).append(turn)
+
+    yield write
+    if len(turns_of_recording) > 1 and suffix != ".rttm":
+        raise UserError(
+            f"--output: a {suffix} file describes one recording, and there are "
+            f"{len(turns_of_recording)}; write .rttm or .csv, or predict one at a time"
+        )
+    duration = 0.0
+    turns = []
+    for recording, turns_here in turns_of_recording.items():
+        header = read_header(recording)
+        last = max(turn.segment.end for turn in turns_here)
+        duration = last if header is None else max(last, header.duration)
+        turns += turns_here
+    named = path.with_suffix(suffix)
+    write_turns(named, turns, duration)
+    named.replace(path)

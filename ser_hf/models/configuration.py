@@ -19,6 +19,8 @@ TEMPERATURE_KEY = "calibration_temperature"
 # The probability below which a prediction is better called unknown, see `evaluation.error` of a
 # recipe.
 UNKNOWN_KEY = "unknown_threshold"
+# [low, high]: the lengths of most training clips in seconds, percentiles 5 and 95.
+CLIP_SECONDS_KEY = "clip_seconds"
 
 # The upper limits are far beyond any use. Another check compares the memory that a network needs
 # with the memory that there is.

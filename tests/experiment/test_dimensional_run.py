@@ -119,7 +119,15 @@ def test_prediction_pipeline_and_export_agree(run, recipe, tmp_path, capsys):
     assert len(first) == len(header)
     assert (
         cli.main(
-            ["predict", str(folder), clips[0], "--timeline", "--output", str(tmp_path / "time.csv")]
+            [
+                "predict",
+                str(folder),
+                clips[0],
+                "--segments",
+                "windows",
+                "--output",
+                str(tmp_path / "time.csv"),
+            ]
         )
         == 0
     )

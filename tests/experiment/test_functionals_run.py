@@ -59,7 +59,7 @@ def test_predictions_of_recordings_are_those_of_the_run(run):
     seconds = predicted.table["end"].to_numpy()
     np.testing.assert_allclose(seconds, tested.loc[predicted.ids, "duration"], atol=1e-4)
     assert min(*searched[0].lengths, *map(len, read_reference(folder)[0])) > 16000 * 0.3
-    windows = ser_hf.predict(folder, clips.select([0]), timeline=True, window=0.5)
+    windows = ser_hf.predict(folder, clips.select([0]), segments="windows", window=0.5)
     assert (np.diff(windows.table["start"].to_numpy()) > 0).all()
     with pytest.raises(UserError, match="^--window: .*functionals"):
         ser_hf.predict(folder, clips, window=0.5)

@@ -134,7 +134,7 @@ def test_predict_accepts_an_exported_file(crnn, tmp_path, capsys):
     model = predict(folder / "model", tmp_path, device="cpu")
     assert_near(file.probabilities, model.probabilities)
     assert (file.ids, file.labels, file.predicted) == (model.ids, LABELS, model.predicted)
-    windows = predict(folder / "out" / "crnn.onnx", tmp_path, timeline=True, window=0.7)
+    windows = predict(folder / "out" / "crnn.onnx", tmp_path, segments="windows", window=0.7)
     assert len(windows) > len(GIVEN)
     assert (
         cli.main(

@@ -133,7 +133,7 @@ def test_damaged_statistics_are_refused(copy, damage):
 def test_predictions_of_a_run_are_adapted_by_its_saved_statistics(run, recordings):
     plain = predict(run, [recordings], device="cpu")
     assert (run / "model" / STATISTICS).is_file()
-    settings = {"timeline": True, "window": 0.1, "hop": 0.1, "device": "cpu"}
+    settings = {"segments": "windows", "window": 0.1, "hop": 0.1, "device": "cpu"}
     windows = predict(run, [recordings], **settings)
     adapted = predict(run, [recordings], adapt="recording", **settings)
     assert adapted.ids == windows.ids

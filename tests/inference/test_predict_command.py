@@ -5,12 +5,14 @@ import importlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 
 import pyarrow.parquet as pq
 import pytest
+import soundfile
 from support.close import assert_near
 from support.commands import complaint
 from tiny_models import LABELS
@@ -19,6 +21,7 @@ from ser_hf import cli, predict
 from ser_hf.experiment.data import load_recipe_corpus
 from ser_hf.experiment.reading import read_recipe
 from ser_hf.inference import chunks
+from ser_hf.utils.annotations import read_turns
 
 # ser_hf.inference.predict is the function
 predictions = importlib.import_module("ser_hf.inference.predict")
@@ -225,4 +228,92 @@ def test_being_terminated_leaves_no_partial_file(published, recordings, tmp_path
 def test_a_mistake_prints_one_line(words, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert message in complaint(capsys, "predict", "no/model", *words)
+    assert not list(tmp_path.iterdir())
+
+
+TURNS = "start,end,speaker\n0.1,0.3,anna\n0.35,0.6,ben\n0.6,0.9,anna\n"
+
+
+@pytest.fixture
+def turns(tmp_path):
+    (tmp_path / "turns.csv").write_text(TURNS)
+    return tmp_path / "turns.csv"
+
+
+def test_turns_of_a_file_are_predicted_as_cut_files(published, recordings, turns, tmp_path):
+    model = published("crnn")
+    file = recordings / "a" / "long.flac"
+    results = predict(model, file, segments=str(turns), device="cpu")
+    samples, rate = soundfile.read(file, dtype="float32")
+    cut = []
+    for row in results.table.to_pylist():
+        path = tmp_path / f"{row['start']}.wav"
+        part = samples[round(row["start"] * rate) : round(row["end"] * rate)]
+        soundfile.write(path, part, rate, subtype="FLOAT")
+        cut.append(path)
+    assert results.table["speaker"].to_pylist() == ["anna", "ben", "anna"]
+    assert results.table["start"].to_pylist() == [0.1, 0.35, 0.6]
+    assert_near(results.logits, predict(model, cut, device="cpu").logits)
+
+
+@pytest.mark.parametrize("suffix", [".TextGrid", ".txt", ".rttm"])
+def test_each_format_of_annotations_is_read_again(
+    published, recordings, turns, tmp_path, capsys, suffix
+):
+    pytest.importorskip("praatio")
+    file = recordings / "a" / "long.flac"
+    output = tmp_path / f"out{suffix}"
+    command = [published("crnn"), file, "--segments", turns, "--output", output, "--device", "cpu"]
+    assert ended(*command) == 0
+    expected = predict(published("crnn"), file, segments=str(turns), device="cpu")
+    read = sorted(read_turns(output), key=lambda turn: turn.segment)
+    assert [turn.label for turn in read] == expected.predicted
+    assert [turn.speaker for turn in read] == ["anna", "ben", "anna"]
+    assert [turn.segment.start for turn in read] == pytest.approx([0.1, 0.35, 0.6], abs=1e-3)
+    # The seconds of each label by speaker come last.
+    table = capsys.readouterr().err.splitlines()
+    assert table[0].startswith("speaker")
+    assert [line.split()[0] for line in table[1:3]] == ["anna", "ben"]
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_line_has_speaker_and_times(published, recordings, turns, capsys):
+    file = recordings / "a" / "long.flac"
+    assert ended(published("crnn"), file, "--segments", turns, "--device", "cpu") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert "anna" in lines[0]
+    assert f"0:00.10-0:00.30  {file}" in lines[0]
+
+
+def test_a_picture_of_the_segments_is_drawn(published, recordings, turns, tmp_path):
+    file = recordings / "a" / "long.flac"
+    picture = tmp_path / "out.svg"
+    command = [published("crnn"), file, "--segments", turns, "--picture", picture]
+    assert ended(*command, "--device", "cpu") == 0
+    text = picture.read_text()
+    for word in ("long.flac", "anna", "ben", "probability"):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--join"], "join: needs segments"),
+        (["--smooth", "3"], "smooth: needs segments"),
+        (["--segments", "windows", "--smooth", "2"], "--smooth: expected an odd number"),
+        (["--picture", "a.png"], "--picture: needs segments"),
+        (["--segments", "windows", "--picture", "a.bmp"], r"--picture: a\.bmp: unknown format"),
+        (["--segments", "none.rttm"], r"none\.rttm: no such file"),
+        (["--segments", "windows", "--output", "a.TextGrid"], "describes one recording"),
+    ],
+)
+def test_wrong_options_of_segments_are_one_line(
+    published, recordings, tmp_path, monkeypatch, capsys, options, message
+):
+    pytest.importorskip("praatio")
+    monkeypatch.chdir(tmp_path)
+    files = [recordings / "a" / "long.flac", recordings / "e.wav"]
+    assert ended(published("crnn"), *files, *options, "--device", "cpu") == 2
+    assert re.search(message, complaint(capsys))
     assert not list(tmp_path.iterdir())

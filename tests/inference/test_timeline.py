@@ -39,7 +39,9 @@ def test_a_window_has_the_predictions_of_that_segment_of_the_file(
     model = run if kind == "trimmed" else published(kind)
     file = recordings / "a" / "long.flac"
     settings = {"embeddings": True, "device": "cpu"}
-    results = predict(model, file, timeline=True, window=0.3, hop=0.2, batch_size=3, **settings)
+    results = predict(
+        model, file, segments="windows", window=0.3, hop=0.2, batch_size=3, **settings
+    )
     places = [(0.0, 0.3), (0.2, 0.5), (0.4, 0.7), (0.6, 0.9)]
     assert spans(results.table) == [pytest.approx(place) for place in places]
     assert results.table["window"].to_pylist() == [0, 1, 2, 3]
@@ -56,10 +58,13 @@ def test_a_window_has_the_predictions_of_that_segment_of_the_file(
 
 
 def test_windows_are_as_long_as_in_the_evaluation_or_four_seconds(published, run, recordings):
-    assert predict(run, recordings / "e.wav", timeline=True).metadata.window == 0.4
-    metadata = predict(published("crnn"), recordings / "e.wav", timeline=True).metadata
+    assert predict(run, recordings / "e.wav", segments="windows").metadata.window == 0.4
+    metadata = predict(published("crnn"), recordings / "e.wav", segments="windows").metadata
     assert (metadata.window, metadata.hop) == (4.0, 2.0)
-    assert predict(published("whisper"), recordings / "e.wav", timeline=True).metadata.window == 1.0
+    assert (
+        predict(published("whisper"), recordings / "e.wav", segments="windows").metadata.window
+        == 1.0
+    )
 
 
 def test_windows_have_the_fixed_duration_of_a_model(published, recordings, tmp_path):
@@ -68,16 +73,22 @@ def test_windows_have_the_fixed_duration_of_a_model(published, recordings, tmp_p
     PreparedFeatureExtractor(
         do_normalize=False, return_attention_mask=True, fixed_duration=0.25
     ).save_pretrained(tmp_path)
-    results = predict(tmp_path, recordings / "e.wav", timeline=True)
+    results = predict(tmp_path, recordings / "e.wav", segments="windows")
     assert spans(results.table) == [(0.0, 0.25), (0.125, 0.375), (0.25, 0.5)]
     with pytest.raises(UserError, match=r"^--window: .* 0\.25 s "):
-        predict(tmp_path, recordings / "e.wav", timeline=True, window=0.3)
+        predict(tmp_path, recordings / "e.wav", segments="windows", window=0.3)
 
 
 def test_chunks_that_end_within_a_recording_change_no_prediction(
     published, recordings, monkeypatch
 ):
-    settings = {"timeline": True, "window": 0.2, "hop": 0.15, "embeddings": True, "device": "cpu"}
+    settings = {
+        "segments": "windows",
+        "window": 0.2,
+        "hop": 0.15,
+        "embeddings": True,
+        "device": "cpu",
+    }
     whole = predict(published("crnn"), recordings, **settings)
     monkeypatch.setattr(chunks, "CHUNK_SAMPLES", 1)
     pieces = predict(published("crnn"), recordings, **settings)
@@ -94,7 +105,8 @@ def test_the_command_writes_windows(published, recordings, tmp_path, capsys):
         "predict",
         str(model),
         str(file),
-        "--timeline",
+        "--segments",
+        "windows",
         "--window",
         "0.3",
         "--hop",
@@ -104,7 +116,7 @@ def test_the_command_writes_windows(published, recordings, tmp_path, capsys):
     ]
     assert cli.main([*command, "--output", str(tmp_path / "x.csv")]) == 0
     assert capsys.readouterr().out.splitlines() == ["5 windows", f"  output: {tmp_path / 'x.csv'}"]
-    results = predict(model, file, timeline=True, window=0.3, hop=0.15, device="cpu")
+    results = predict(model, file, segments="windows", window=0.3, hop=0.15, device="cpu")
     assert cli.main([*command, "--format", "jsonl"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(row["start"], row["end"]) for row in rows] == spans(results.table)
@@ -118,8 +130,8 @@ def test_the_command_writes_windows(published, recordings, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"timeline": True, "hop": 0.0}, r"^--hop: expected .* at least 0\.1 .*got .*0\.0"),
-        ({"timeline": True, "hop": 2.0, "window": 1.0}, "^--hop: 2 s .* 1 s; use less"),
+        ({"segments": "windows", "hop": 0.0}, r"^--hop: expected .* at least 0\.1 .*got .*0\.0"),
+        ({"segments": "windows", "hop": 2.0, "window": 1.0}, "^--hop: 2 s .* 1 s; use less"),
     ],
 )
 def test_wrong_settings_of_a_timeline_are_refused(settings, message, published, recordings):
