@@ -112,20 +112,27 @@ def measure(network: str, corpus: str, options: argparse.Namespace) -> None:
     for target in CORPORA:
         for condition in options.conditions:
             key = f"{network}, {corpus} to {target}, {condition}, {options.part}"
-            if key in read(options.results):
-                continue
+            row = read(options.results).get(key)
             speakers = new_speakers(corpus, target, options.part)
             clips = embed(folder, target, condition, options).of(speakers)
-            row = score(folder, known, clips)
-            if condition == "clean":
-                row["groups"] = by_group_size(folder, known, clips)
-                row["few_emotions"] = with_few_emotions(folder, known, clips)
-            if network == "crnn":
-                row["uar"]["batch_norm"] = uar(
-                    clips.labels, batch_norm_logits(folder, clips, target, condition, options)
-                )
-            write(options.results, read(options.results) | {key: row})
-            print(key, {name: round(value, 3) for name, value in row["uar"].items()}, flush=True)
+            if row is None:
+                row = score(folder, known, clips)
+                if condition == "clean":
+                    row["groups"] = by_group_size(folder, known, clips)
+                    row["few_emotions"] = with_few_emotions(folder, known, clips)
+                save(key, row, options.results)
+            # A method that validation did not choose is not scored on the test.
+            has_norms = network != "egemaps" and options.part == "validation"
+            if has_norms and "batch_norm" not in row["uar"]:
+                logits = batch_norm_logits(folder, clips, target, condition, options)
+                row["uar"]["batch_norm"] = uar(clips.labels, logits)
+                save(key, row, options.results)
+
+
+def save(key: str, row: dict[str, Any], results: Path) -> None:
+    """Merge a row into the results, and print it."""
+    write(results, read(results) | {key: row})
+    print(key, {name: round(value, 3) for name, value in row["uar"].items()}, flush=True)
 
 
 def train(network: str, corpus: str, options: argparse.Namespace) -> Path:
