@@ -10,7 +10,13 @@ from support.compared_runs import better_and_worse, compare, finished_run
 from support.html_page import Page
 
 from ser_hf import cli
-from ser_hf.experiment.comparison_page import bar_chart, breakable, paper_table
+from ser_hf.experiment.compare import PublishedResults
+from ser_hf.experiment.comparison_page import (
+    bar_chart,
+    breakable,
+    paper_table,
+    published_tables,
+)
 
 
 @pytest.fixture
@@ -90,3 +96,22 @@ def test_names_are_divided_between_words_and_the_axis_ends_at_one(two):
     (axes,) = bar_chart(rows, "uar").axes
     assert axes.get_xlim() == (0, 1)
     assert max(axes.get_xticks()) <= 1
+
+
+def test_published_figures_are_beside_those_of_the_runs(two):
+    compared = compare(*two)
+    assert published_tables(compared) == {}
+    name = compared.runs[0].name
+    results = PublishedResults(
+        protocol="someone/toy",
+        runs=[name],
+        figures={"their network": {"uar": 0.001}, "their best": {"uar": 0.999, "wa": 0.9}},
+        figures_source="https://example.org",
+    )
+    tables = published_tables(replace(compared, published=[results]))
+    (table,) = tables.values()
+    assert list(tables) == ["Published under someone/toy (https://example.org)"]
+    systems = ["their best", f"{name} (this comparison)", "their network"]
+    assert table["system"].tolist() == systems
+    assert table["WA"].tolist()[0] == "0.900"
+    assert table["WA"].tolist()[2] == "-"

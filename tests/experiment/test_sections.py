@@ -2,6 +2,7 @@
 
 import pytest
 from support.reports import typed, whole_report
+from support.testing import write_corpus
 
 from ser_hf.experiment.context import RunContext
 from ser_hf.experiment.data import load_experiment_data
@@ -96,3 +97,25 @@ def test_an_extended_report_keeps_the_other_sections():
     assert changed.warnings == ["new"]
     assert changed.metrics == report.metrics
     assert changed.to_dict().keys() == report.to_dict().keys() | {"warnings"}
+
+
+def savee_header(folder, **corpus):
+    write_corpus("savee", folder, speakers=4, takes=1)
+    values = RECIPE | {
+        "corpus": {"name": "savee", "root": str(folder), **corpus},
+        "protocol": {"name": "leave_one_speaker_out"},
+    }
+    recipe = read_recipe(values)
+    data = load_experiment_data(recipe)
+    return report_header(RunContext(recipe, data, data.folds, RunFolder(recipe.output_dir)))
+
+
+def test_figures_published_under_the_same_folds_are_quoted_whatever_the_protocols_name(tmp_path):
+    published = savee_header(tmp_path / "savee").protocol.published
+    assert published.protocol == "emobox/savee"
+    scores = {figure.system: figure.metrics["uar"] for figure in published.figures}
+    assert scores["wav2vec2-base, frozen"] == pytest.approx(0.4489)
+
+
+def test_figures_of_other_numbers_of_emotions_are_not_quoted(tmp_path):
+    assert savee_header(tmp_path / "savee", drop=["surprise"]).protocol.published is None
