@@ -116,6 +116,26 @@ def test_training_recordings_are_recognized_under_other_names(run, roots, tmp_pa
     assert "recordings of their speakers, under other names" in " ".join(report.protocol.notes)
 
 
+def test_a_matrix_marks_the_training_corpus_and_its_speakers(run, roots, tmp_path):
+    corpora = {"ravdess": roots / "ravdess", "emodb": roots / "emodb"}
+    matrix = ser_hf.evaluate_matrix([run], corpora, tmp_path / "new", bootstrap=20, map=None)
+    (model,) = matrix.models
+    on_own = matrix.cell(model, "ravdess")
+    assert (on_own.relation, on_own.overlap) == ("own", "left out")
+    assert on_own.left_out > on_own.clips
+    on_foreign = matrix.cell(model, "emodb")
+    # The two tiny corpora have recordings in common, which are recognized by their samples.
+    assert (on_foreign.relation, on_foreign.overlap) == ("foreign", "left out")
+    assert 0 < on_foreign.left_out < on_foreign.clips
+
+    options = {"bootstrap": 20, "map": None, "training_speakers": True}
+    leaky = ser_hf.evaluate_matrix(
+        [run], {"ravdess": roots / "ravdess"}, tmp_path / "all", **options
+    )
+    assert leaky.cell(model, "ravdess").overlap == "shared"
+    assert leaky.cell(model, "ravdess").left_out == 0
+
+
 def test_a_stock_checkpoint_with_a_random_head_is_refused(random_head, roots, tmp_path, capsys):
     words = [random_head, "--corpus", "emodb", "--root", roots / "emodb"]
     assert _evaluate(*words, "--output", tmp_path / "stock") == 2

@@ -6,7 +6,7 @@ from safetensors.torch import load_file, save_file
 from support.damage import change
 
 from ser_hf import UserError
-from ser_hf.inference.load import load_classifier
+from ser_hf.inference.load import load_classifier, model_digest
 
 
 def test_a_run_and_its_model_folder_are_one(run):
@@ -27,6 +27,23 @@ def test_the_revision_of_a_folder_follows_its_weights(copy):
     tensors["classifier.bias"] += 1
     save_file(tensors, copy / "model.safetensors", {"format": "pt"})
     assert load_classifier(copy, device="cpu").revision != before
+
+
+def test_the_digest_follows_all_that_an_evaluation_depends_on(copy):
+    digests = [model_digest(str(copy))]
+    (copy / "notes.txt").write_text("without effect")
+    assert model_digest(str(copy)) == digests[0]
+    (copy / "training_clips.txt").write_text("0123456789abcdef\n")
+    digests.append(model_digest(str(copy)))
+    change(copy / "config.json", id2label={"0": "b", "1": "a"})
+    digests.append(model_digest(str(copy)))
+    tensors = load_file(copy / "model.safetensors")
+    tensors["classifier.bias"] += 1
+    save_file(tensors, copy / "model.safetensors", {"format": "pt"})
+    digests.append(model_digest(str(copy)))
+    assert len(set(digests)) == 4
+    with pytest.raises(UserError, match=r"nowhere\.onnx: no such file"):
+        model_digest("nowhere.onnx")
 
 
 @pytest.mark.parametrize("window", ["[1, 2]", "soon", "null"])
