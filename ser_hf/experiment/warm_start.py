@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..loading.published import is_model
 from ..utils.errors import UserError
 from .model_settings import ENCODER
 
@@ -62,7 +63,9 @@ def _is_readable(source: str, model: Mapping[str, Any]) -> bool:
     architecture = model.get("architecture")
     if folder.is_file() or architecture == ENCODER:
         return False
-    if _HUB_ID.fullmatch(source) and _is_on_hub(source, model.get("revision")):
+    # A missing file of weights is no name on the Hub, which waits long where there is no network.
+    is_named = _HUB_ID.fullmatch(source) and is_model(source)
+    if is_named and _is_on_hub(source, model.get("revision")):
         return True
     if architecture is None:
         raise UserError(

@@ -20,6 +20,7 @@ COLUMN = 8.5 / 2.54
 _FONT_SCALE = 0.7
 _SMALLEST_FONT = 6.0  # points
 _POINTS_PER_INCH = 72
+_LABEL_GAP = 3.0  # points, between labels side by side
 # The mean width of a letter, in parts of the size of its font.
 _LETTER_WIDTH = 0.6
 _TITLE_FONT = 7.5
@@ -96,9 +97,10 @@ def _divide(title: Text) -> None:
 
 
 def _labels_overlap(axes: Axes) -> bool:
-    """Whether labels of the x axis overlap, which a drawn figure shows."""
+    """Whether labels of the x axis overlap or nearly touch, which a drawn figure shows."""
     labels = [label for label in axes.get_xticklabels() if label.get_text()]
     if any(label.get_rotation() for label in labels):
         return False
     boxes = sorted((label.get_window_extent() for label in labels), key=lambda box: box.x0)
-    return any(left.x1 > right.x0 for left, right in zip(boxes, boxes[1:], strict=False))
+    gap = _LABEL_GAP * axes.figure.dpi / _POINTS_PER_INCH
+    return any(left.x1 + gap > right.x0 for left, right in zip(boxes, boxes[1:], strict=False))

@@ -116,6 +116,15 @@ def test_a_missing_parent(tmp_path):
         load_experiment_data(with_network)
 
 
+def test_a_missing_file_of_weights_is_not_searched_on_the_hub(monkeypatch):
+    def ask(*arguments, **options):
+        raise AssertionError("asked the Hub")
+
+    monkeypatch.setattr("ser_hf.loading.files.find_file", ask)
+    recipe = read_recipe("ravdess_vggish", [])
+    assert recipe.model.checkpoint == "weights/vggish-10086976.pth"
+
+
 def test_a_run_without_a_model(tmp_path):
     (tmp_path / "recipe.yaml").write_text("name: x\n")
     with pytest.raises(UserError, match=r"^model\.checkpoint: .* without a finished model"):

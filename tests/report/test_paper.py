@@ -74,7 +74,7 @@ def test_labels_of_eight_classes_do_not_overlap():
             labels = [label for label in axes.get_xticklabels() if label.get_text()]
             for left, right in itertools.pairwise(labels):
                 if left.get_rotation() == 0:
-                    ends = left.get_window_extent().x1
+                    ends = left.get_window_extent().x1 + drawing.dpi / 72 * 2
                     assert ends <= right.get_window_extent().x0, (name, left.get_text())
                 else:  # turned labels are a line apart
                     assert left.get_rotation() == 45
