@@ -28,6 +28,7 @@ _BATCHES = (1, 2, 4, 8, 16, 32, 64)
 _GIB = 2**30
 
 
+@quiet_libraries()
 def plan_run(recipe: Recipe) -> str:
     """Check everything that a run checks before training, and describe the run.
 
@@ -38,11 +39,10 @@ def plan_run(recipe: Recipe) -> str:
     Raises:
         UserError: naming the recipe key or file that is wrong.
     """
-    with quiet_libraries():
-        arguments = arguments_for(recipe, RunFolder(recipe.output_dir))
-        data = load_experiment_data(recipe)
-        run = RunContext(recipe, data, data.folds, RunFolder(recipe.output_dir))
-        check_runs(run, arguments)
+    arguments = arguments_for(recipe, RunFolder(recipe.output_dir))
+    data = load_experiment_data(recipe)
+    run = RunContext(recipe, data, data.folds, RunFolder(recipe.output_dir))
+    check_runs(run, arguments)
     lines = [_store_line(run), _trainings_line(run)]
     if recipe.training.solver == "sklearn":
         return "\n".join([*lines, "training: scikit-learn fits the classifier"])
@@ -71,8 +71,7 @@ def _trainings_line(run: RunContext) -> str:
 def _model(run: RunContext) -> nn.Module:
     """Build the model of the first training, with its frozen parts and its adapters."""
     seed_everything(run.recipe.training.seeds[0])
-    with quiet_libraries():
-        model = build_model(copy.deepcopy(run.data.plan))
+    model = build_model(copy.deepcopy(run.data.plan))
     freeze(model, run.freezing)
     return add_lora(model, run.lora) if run.lora else model
 

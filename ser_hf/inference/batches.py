@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 from ..evaluation.probabilities import activated
 from ..loading.batches import ClipCollator, batches, merge, window_bounds
 from ..loading.encoders import lengths_needed
+from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
 from .chunks import Chunk
 from .classifier import Classifier
@@ -140,6 +141,7 @@ class _Window:
 
 
 @torch.inference_mode()
+@quiet_libraries()
 def run_batches(
     classifier: Classifier,
     chunk: Chunk,

@@ -11,6 +11,7 @@ import platform
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -32,6 +33,8 @@ __version__ = version("ser_hf")
 PACKAGE = logging.getLogger("ser_hf")
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
+# The beginning of a warning of torch.
+_MASKS = "Support for mismatched key_padding_mask and attn_mask is deprecated"
 # Names and numbers of settings in glibc's malloc.h.
 _TRIM_THRESHOLD = -1
 _MMAP_MAX = -4
@@ -234,7 +237,8 @@ def recorded() -> Iterator[Callable[[Path], None]]:
 def quiet_libraries() -> Iterator[None]:
     """Hide the progress bars of datasets and Transformers, and Transformers' warnings.
 
-    Transformers reports missing keys of weights, which ser_hf checks itself.
+    Transformers reports missing keys of weights, which ser_hf checks itself. Its WavLM gives torch
+    two masks of different types, of which torch warns.
     """
     import datasets
     from transformers.utils import logging as transformers_logging
@@ -247,7 +251,9 @@ def quiet_libraries() -> Iterator[None]:
     for library in with_bars:
         library.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=_MASKS, category=UserWarning)
+            yield
     finally:
         transformers_logging.set_verbosity(verbosity)
         for library in with_bars:

@@ -23,4 +23,4 @@ def no_warning_of_a_library(caplog):
     for record in caplog.records:
         if record.levelname in ("WARNING", "ERROR") and not record.name.startswith("ser_hf"):
             messages.append(f"{record.name}: {record.getMessage()}")
-    assert messages == []
+    assert messages == [], messages

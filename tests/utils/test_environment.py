@@ -1,6 +1,7 @@
 """Cores and memory of a process, log messages, hidden progress bars and numerical precision."""
 
 import logging
+import warnings
 
 import numpy as np
 import pytest
@@ -98,6 +99,14 @@ def test_versions_are_those_of_python_ser_hf_and_the_packages():
     assert versions.keys() == {"python", "ser_hf", *environment.PACKAGES}
     assert versions["ser_hf"] == environment.__version__
     assert versions["numpy"] == np.__version__
+
+
+def test_of_torchs_warnings_the_one_of_wavlm_is_hidden(recwarn):
+    with quiet_libraries():
+        message = "Support for mismatched key_padding_mask and attn_mask is deprecated. Use same."
+        warnings.warn(message, UserWarning, stacklevel=1)
+        warnings.warn("another one", UserWarning, stacklevel=1)
+    assert [str(warning.message) for warning in recwarn] == ["another one"]
 
 
 def test_a_quieter_terminal_shows_each_kind_of_warning_once(capsys, tmp_path, monkeypatch):
