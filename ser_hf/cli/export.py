@@ -56,7 +56,7 @@ def export(
 
     Example: ser-hf export runs/ravdess_crnn --int8 --output crnn.onnx
 
-    Example: ser-hf export runs/ravdess_crnn --output crnn.pt2
+    Example: ser-hf export runs/ravdess_se_resnet --output se_resnet.pt2
     """
     from ..export import export_model
     from ..report.terminal import export_summary

@@ -26,6 +26,9 @@ from ..utils.errors import UserError
 from .features import feature_input
 
 _VARIANCE_FLOOR = 1e-7
+# Two hops of Kaldi's frames, and the samples with which the number of its frames is even.
+_BLOCK = 320
+_BLOCK_REST = 240
 
 
 class WaveformClassifier(nn.Module):
@@ -67,6 +70,7 @@ class WaveformClassifier(nn.Module):
         self.model = _for_runtimes(
             copy.deepcopy(model).to("cpu", torch.float32).eval().requires_grad_(False)
         )
+        self.spare_blocks = 0  # padding after the longest clip, see `_whole_blocks`
         self.encoder = kind in ENCODERS
         self.half_precision = half
         if half:
@@ -94,6 +98,8 @@ class WaveformClassifier(nn.Module):
         """
         waveform, mask = self.prepare(input_values, attention_mask)
         lengths = mask.sum(dim=1)
+        if self.spare_blocks:
+            waveform = self._whole_blocks(waveform)
         if self.shortest:
             missing = torch.sym_max(0, self.shortest - waveform.shape[1])
             waveform = nn.functional.pad(waveform, (0, missing))
@@ -104,6 +110,22 @@ class WaveformClassifier(nn.Module):
         if self.problem_type == "multi_label_classification":
             return logits, logits.sigmoid()
         return logits, logits.softmax(dim=1)
+
+    def _whole_blocks(self, waveform: torch.Tensor) -> torch.Tensor:
+        """Pad waveforms (batch, samples) to whole blocks, and with `spare_blocks` more of them.
+
+        The number of samples then leaves no remainder in the frames of a spectrogram and in their
+        pooling, and is never too small, so that a program for one length is one for every length.
+        """
+        config = self.model.config
+        block = getattr(config, "hop_length", 1) * max(1, getattr(config, "min_frames", 1))
+        rest = 0
+        if self.encoder:
+            block = _BLOCK
+            rest = _BLOCK_REST
+        blocks = (waveform.shape[1] + block - 1) // block
+        total = (blocks + self.spare_blocks) * block + rest
+        return nn.functional.pad(waveform, (0, total - waveform.shape[1]))
 
     def _network_inputs(
         self, waveform: torch.Tensor, lengths: torch.Tensor

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel, SequenceFeatureExtractor, Wav2Vec2Feat
 
 from ..inference.classifier import Classifier
 from ..loading.files import first_line
+from ..models.layers import BiLSTM
 from ..models.preparation import Preparation
 from ..utils.errors import UserError
 from .graph import WaveformClassifier
@@ -42,11 +43,21 @@ def export_program(
     Raises:
         UserError: if the model cannot be exported.
     """
+    if any(isinstance(module, BiLSTM) for module in model.modules()):
+        raise UserError(
+            f"{type(model).__name__}: torch.export fixes the number of frames of an LSTM; "
+            "export it to ONNX (--output FILE.onnx)"
+        )
     graph = WaveformClassifier(model, extractor)
     # The mask is enough where padding changes nothing; a length that depends on values is not
     # supported by every consumer of a program.
     graph.prepare.crops = False
-    metadata = dataclasses.asdict(metadata_of(graph)) | dict(origin or {})
+    metadata = metadata_of(graph)
+    if metadata.padding_safe:
+        # Padding changes no prediction, and a program needs lengths that all take the same branches
+        # in the code of the network. At 16 kHz this is half a second.
+        graph.spare_blocks = 25
+    content = dataclasses.asdict(metadata) | dict(origin or {})
     clips = torch.zeros(2, graph.sampling_rate)
     axes = {0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO}
     inputs = {
@@ -62,7 +73,7 @@ def export_program(
             raise UserError(
                 f"the network cannot be exported by torch.export: {first_line(error)}"
             ) from error
-        text = json.dumps(metadata, ensure_ascii=False)
+        text = json.dumps(content, ensure_ascii=False)
         torch.export.save(program, path, extra_files={METADATA: text})
     return Path(path)
 

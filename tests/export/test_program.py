@@ -14,10 +14,12 @@ GIVEN = clips(16000, 5601, 700)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["crnn", "wav2vec2-layer", "whisper", "emotion2vec"])
+@pytest.mark.parametrize(
+    "kind", ["cnn2d", "wav2vec2-layer", "whisper", "wav2vec2-bert", "emotion2vec"]
+)
 def test_a_program_has_the_predictions_of_its_model(kind, encoder_folder, tmp_path):
-    if kind == "crnn":
-        write_model(tmp_path / "model", preparation=PREPARATIONS[1])
+    if kind == "cnn2d":
+        write_model(tmp_path / "model", kind, preparation=PREPARATIONS[1])
     else:
         write_encoder(tmp_path / "model", encoder_folder(kind))
     export = export_model(tmp_path / "model", tmp_path / "out" / "model.pt2", clips=GIVEN)
@@ -53,6 +55,12 @@ def test_a_program_that_differs_is_not_written(tmp_path, monkeypatch):
 def test_options_of_onnx_files_are_refused(option, tmp_path):
     with pytest.raises(UserError, match=f"^--{option}: .*model.pt2"):
         export_model("a/model", tmp_path / "model.pt2", **{option: True})
+
+
+def test_a_network_with_an_lstm_is_refused(tmp_path):
+    write_model(tmp_path / "model", "crnn")
+    with pytest.raises(UserError, match="LSTM"):
+        export_model(tmp_path / "model", tmp_path / "model.pt2", clips=GIVEN)
 
 
 def test_another_ending_is_refused(tmp_path):
