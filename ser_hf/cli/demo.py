@@ -49,7 +49,7 @@ def _demo_of(model: str, revision: str | None, trust_remote_code: bool) -> "Demo
     """
     from ..hub.space import Demo
     from ..inference.load import load_classifier
-    from ..loading.files import find_file
+    from ..loading.files import find_file, find_weights
     from ..loading.head_networks import PublishedClassifier
     from ..report.report import read_report
 
@@ -60,6 +60,9 @@ def _demo_of(model: str, revision: str | None, trust_remote_code: bool) -> "Demo
         raise UserError(f"{model}: pipeline does not load its custom head; use ser-hf predict")
     source = classifier.location
     commit = classifier.commit
+    if commit is not None:
+        # The page's `pipeline` loads this revision, and would open its pickle.
+        find_weights(source, model, commit).require_own_revision(model)
     report = find_file(source, "report.json", commit, required=False)
     report_page = Path(source).parent / "report" / "index.html"
     return Demo(

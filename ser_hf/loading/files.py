@@ -64,11 +64,11 @@ class WeightFiles:
     converted: str | None = None
 
     def require_own_revision(self, where: str) -> None:
-        """Refuse weights of a pull request, for callers that load code and weights together."""
+        """Refuse weights of a pull request, where transformers itself loads a revision."""
         if self.converted is not None:
             raise UserError(
-                f"{where}: its safetensors are in a pull request; to run its code, name that "
-                f"revision: --revision {self.converted}"
+                f"{where}: its safetensors are in a pull request; name that revision: "
+                f"--revision {self.converted}"
             )
 
     @property

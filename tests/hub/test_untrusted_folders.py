@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from ser_hf import cli
+from ser_hf.cli import demo
 from ser_hf.corpora.synthesis import utterance
 from ser_hf.hub.verify import verify
 from ser_hf.inference.load import load_classifier
@@ -335,7 +336,12 @@ def test_a_pickle_of_the_hub_is_loaded_as_the_safetensors_that_the_hub_made_of_i
     assert not pickled_on_the_hub.exists()
 
 
-@pytest.mark.parametrize("function", TRUSTED)
+def open_demo(model):
+    demo._demo_of(model, revision=None, trust_remote_code=False)
+
+
+# Of these, transformers itself would load the revision, with its code or its pickle.
+@pytest.mark.parametrize("function", [*TRUSTED, open_demo])
 def test_weights_of_a_pull_request_are_never_loaded_beside_code(
     pickled_on_the_hub, monkeypatch, function
 ):
