@@ -73,6 +73,8 @@ def write_call(folder):
         parts += [samples, np.zeros(rate, dtype=np.float32)]
     soundfile.write(folder / "call.wav", np.concatenate(parts), rate)
     write_turns(folder / "call.rttm", turns, 0.0)
+    rows = [[*turn.segment, turn.speaker, "happy"] for turn in turns]
+    write_csv(folder / "call.csv", ["start", "end", "speaker", "label"], rows)
 
 
 @pytest.fixture(scope="module")

@@ -68,6 +68,21 @@ def evaluate(
             help="Emotions of the model's labels, as WORD=EMOTION,...; none leaves a label out.",
         ),
     ] = None,
+    reference: Annotated[
+        str | None,
+        Option(
+            metavar="FILE",
+            help="Turns with labels (RTTM, TextGrid, CSV, ...): evaluate MODEL over time on the "
+            "RECORDINGS after it.",
+        ),
+    ] = None,
+    segments: Annotated[
+        str | None,
+        Option(
+            metavar="speech|windows|reference|FILE",
+            help="With --reference: what is predicted.  [default: speech]",
+        ),
+    ] = None,
     training_speakers: Annotated[
         bool, Option("--training-speakers", help="Also evaluate on speakers of its training.")
     ] = False,
@@ -111,6 +126,26 @@ def evaluate(
     Example: ser-hf evaluate runs/ravdess_crnn --corpus emodb --root data/EMO-DB --output
     evaluations/crnn_on_emodb
     """
+    if reference is not None:
+        _evaluate_over_time(
+            models,
+            reference,
+            segments=segments or "speech",
+            label_map=label_map,
+            settings={"window": window, "batch_size": batch_size},
+            loading={
+                "device": device,
+                "revision": revision,
+                "trust_remote_code": trust_remote_code,
+                "label_names": names_of_labels(label_names),
+            },
+            output=output,
+            overwrite=overwrite,
+            json=json,
+        )
+        return
+    if segments is not None:
+        raise UserError("--segments: has no effect without --reference")
     sources, words = _models_and_words(models)
     request = _Request(
         corpora=corpus or [],
@@ -166,6 +201,53 @@ def evaluate(
         overwrite=overwrite,
         json=json,
     )
+
+
+def _evaluate_over_time(
+    arguments: Sequence[str],
+    reference: str,
+    *,
+    segments: str,
+    label_map: str | None,
+    settings: dict[str, Any],
+    loading: dict[str, Any],
+    output: str | None,
+    overwrite: bool,
+    json: bool,
+) -> None:
+    """Evaluate the first argument, a model, over time on the other ones, recordings."""
+    model, *inputs = arguments
+    if not inputs:
+        raise UserError("--reference: name the recordings after the model")
+    folder = Path(output or Path("evaluations", f"{_model_name(model)}-over-time"))
+
+    from ..experiment import evaluate as evaluation
+    from ..experiment.over_time import evaluate_over_time
+    from ..inference.load import load_classifier
+    from ..inference.predict import PredictionSettings
+    from ..inference.recordings import from_paths
+
+    if (folder / "over_time.json").is_file():
+        if not overwrite:
+            raise UserError(
+                f"--output: {folder} has an evaluation already; replace it with --overwrite"
+            )
+    else:
+        evaluation.check_evaluation_folder(folder, overwrite)
+    recordings = from_paths(inputs)
+    classifier = load_classifier(model, **loading)
+    result = evaluate_over_time(
+        classifier,
+        recordings,
+        reference,
+        PredictionSettings(segments=segments, **settings),
+        folder,
+        _label_map(label_map),
+    )
+    if json:
+        print(as_json(result.to_dict()))
+    else:
+        print(f"{result.summary()}\nfolder: {folder}")
 
 
 @dataclasses.dataclass(frozen=True)

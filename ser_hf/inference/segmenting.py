@@ -123,10 +123,13 @@ def _joinable(first: Segment, second: Segment, shortest: float, longest: float) 
     return min(lengths) < shortest and pause <= _JOINED_PAUSE and total <= longest
 
 
-def turns_of(recordings: Sequence[Recording], file: str | Path) -> list[Recording]:
+def turns_of(
+    recordings: Sequence[Recording], file: str | Path, key: str = "--segments"
+) -> list[Recording]:
     """Divide recordings by the turns of a file; each turn is a recording of the result.
 
     Args:
+        key: the option that names the file, for messages.
         file: RTTM, TextGrid, label track, ELAN's text, or CSV with the columns start, end and
             perhaps speaker, label and path; or a folder with such a file for each recording, of the
             same name. A file for several recordings names them by their paths or names.
@@ -137,7 +140,7 @@ def turns_of(recordings: Sequence[Recording], file: str | Path) -> list[Recordin
     """
     file = Path(file)
     if not file.is_dir():
-        return _divided(recordings, read_turn_file(file), file)
+        return _divided(recordings, read_turn_file(file), file, key)
     divided = []
     for recording in recordings:
         stem = Path(recording.path).stem
@@ -145,10 +148,10 @@ def turns_of(recordings: Sequence[Recording], file: str | Path) -> list[Recordin
         candidates = [path for path in candidates if path.suffix.lower() in _SUFFIXES]
         if len(candidates) != 1:
             raise UserError(
-                f"--segments: {file} has {len(candidates)} files of turns named {stem}; it needs "
+                f"{key}: {file} has {len(candidates)} files of turns named {stem}; it needs "
                 f"one ({', '.join(_SUFFIXES)})"
             )
-        divided += _divided([recording], read_turn_file(candidates[0]), candidates[0])
+        divided += _divided([recording], read_turn_file(candidates[0]), candidates[0], key)
     return divided
 
 
@@ -186,7 +189,9 @@ def read_turn_file(file: Path) -> list[Turn]:
     return turns
 
 
-def _divided(recordings: Sequence[Recording], turns: Sequence[Turn], file: Path) -> list[Recording]:
+def _divided(
+    recordings: Sequence[Recording], turns: Sequence[Turn], file: Path, key: str
+) -> list[Recording]:
     """The turns as recordings, in the order of the recordings and of time."""
     names = {turn.recording for turn in turns}
     # With one recording and the turns of one, their names may differ.
@@ -200,7 +205,7 @@ def _divided(recordings: Sequence[Recording], turns: Sequence[Turn], file: Path)
                 own_turns.append(turn)
                 used.add(position)
         if not own_turns:
-            raise UserError(f"--segments: {file} has no turn of {recording.path}")
+            raise UserError(f"{key}: {file} has no turn of {recording.path}")
         for turn in sorted(own_turns, key=lambda turn: turn.segment.start):
             divided.append(part_of(recording, turn.segment, turn.speaker, turn.label))
     for position, turn in enumerate(turns):
