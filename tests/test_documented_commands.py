@@ -33,6 +33,9 @@ CODES = {
     "verify USER/MODEL": 1,  # its labels have no names
     # After two steps of training no threshold keeps the error.
     "predict runs/ravdess_crnn calls/ --unknown auto": 2,
+    # Here the model has two labels.
+    "evaluate someone/wav2vec2-emotion --corpus ravdess --root data/RAVDESS "
+    "--label-names angry,sad,happy,neutral": 2,
     "evaluate USER/MODEL --corpus ravdess --root data/RAVDESS": 2,
 }
 
