@@ -115,6 +115,8 @@ def download_missing(settings: CorpusSettings) -> None:
     items: dict[str, CorpusSettings | MixtureItem] = {"corpus": settings}
     if isinstance(settings, MixtureSettings):
         items = {f"corpus.corpora[{i}]": item for i, item in enumerate(settings.corpora)}
+    for i, item in enumerate(settings.auxiliary):
+        items[f"corpus.auxiliary[{i}]"] = item
 
     # All corpora are checked before anything is downloaded.
     folders = []

@@ -14,6 +14,7 @@ from datasets import Dataset
 
 from ..utils.errors import UserError
 from . import mixture
+from .auxiliary import Auxiliary, read_auxiliary
 from .catalog import CORPORA
 from .labels import Rule, Treatment, custom_labels, treat_labels
 from .mixture import Mixed
@@ -35,6 +36,8 @@ class Corpus:
         weights: name of a corpus of the mixture -> its weight; empty for another corpus.
         ranges: target -> the range of its ratings, [lowest, highest].
         notes: sentences about the tables of the corpus and their speakers, for the report.
+        auxiliary: names of the auxiliary corpora, whose rows are the last ones; they may be in the
+            training split only.
     """
 
     dataset: Dataset
@@ -42,6 +45,13 @@ class Corpus:
     weights: dict[str, float]
     ranges: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     notes: Sequence[str] = ()
+    auxiliary: frozenset[str] = frozenset()
+
+    @property
+    def main_rows(self) -> list[int]:
+        """The rows that are not of auxiliary corpora. They come first."""
+        corpora = self.dataset["corpus"][:]
+        return [row for row, corpus in enumerate(corpora) if corpus not in self.auxiliary]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,17 +93,31 @@ def read_corpus(settings: CorpusSettings, sampling_rate: int = 16000) -> Corpus:
         UserError: for a wrong file, label, id or target, or if there is no clip.
     """
     listing = _list_clips(settings)
+    _log_listing(listing)
+    selection = _exclude(listing, settings)
+    classes = _classify(selection.clips, listing, settings)
+    _warn_of_idle_rules(classes.clips, listing, settings)
+    sources = _count_sources(classes, selection, listing)
+    names = list(_members(listing)) or [listing.corpus]
+    auxiliary = read_auxiliary(settings, classes.treatment.labels, names)
+    if auxiliary is not None:
+        _log_listing(auxiliary.listing)
+        auxiliary_classes = _Classes(
+            auxiliary.listing.clips, auxiliary.treatment, auxiliary.left_out
+        )
+        nothing_excluded = _Selection(auxiliary.listing.clips, [])
+        sources += _count_sources(auxiliary_classes, nothing_excluded, auxiliary.listing)
+    logger.info("%s", sources_table(sources))
+    return _make_corpus(classes, listing, sources, settings, sampling_rate, auxiliary=auxiliary)
+
+
+def _log_listing(listing: Listing) -> None:
+    """Log the accounts and notes of a corpus, and its skipped files."""
     for account in listing.accounts:
         logger.info("%s", account)
     _warn_of_skipped(listing)
     for note in listing.notes:
         logger.warning("%s", note)
-    selection = _exclude(listing, settings)
-    classes = _classify(selection.clips, listing, settings)
-    _warn_of_idle_rules(classes.clips, listing, settings)
-    sources = _count_sources(classes, selection, listing)
-    logger.info("%s", sources_table(sources))
-    return _make_corpus(classes, listing, sources, settings, sampling_rate)
 
 
 def refusal(settings: CorpusSettings) -> str | None:
@@ -230,42 +254,68 @@ def _make_corpus(
     sources: list[LabelSource],
     settings: CorpusSettings,
     sampling_rate: int,
+    *,
+    auxiliary: Auxiliary | None = None,
 ) -> Corpus:
-    """Make the corpus from the clips that are kept, with their votes and targets."""
+    """Make the corpus from the clips that are kept, with their votes and targets.
+
+    The rows of auxiliary corpora follow those of the corpus.
+    """
     treatment = classes.treatment
     clips = [classes.clips[i] for i in classes.kept]
-    members = _members(listing)
+    emotions = [treatment.emotions[i] for i in classes.kept]
+    votes = _votes_of(treatment, classes.kept)
+    members = dict(_members(listing))
+    notes = list(listing.notes)
+    if auxiliary is not None:
+        clips += [auxiliary.listing.clips[i] for i in auxiliary.kept]
+        emotions += [auxiliary.treatment.emotions[i] for i in auxiliary.kept]
+        votes += _votes_of(auxiliary.treatment, auxiliary.kept)
+        members |= auxiliary.listing.members
+        notes += auxiliary.listing.notes
+        require_unique_ids(clips)
     targets = None
     if settings.targets:
         targets = scaled_targets(
-            clips, settings.targets, settings.ranges, _ranges_of_corpora(members, settings)
+            clips, settings.targets, settings.ranges, _ranges_of_corpora(listing, members, settings)
         )
-    votes = None
-    if treatment.votes is not None:
-        votes = [treatment.votes[i] for i in classes.kept]
     dataset = to_dataset(
         Listing(listing.corpus, [_merge_emotion_columns(clip, settings.merge) for clip in clips]),
-        [treatment.emotions[i] for i in classes.kept],
+        emotions,
         treatment.labels,
         sampling_rate,
-        votes=votes,
+        votes=votes if any(shares is not None for shares in votes) else None,
         targets=None if targets is None else targets.rows,
     )
-    weights = {corpus: member.item.weight for corpus, member in members.items()}
-    ranges = {} if targets is None else targets.ranges
-    return Corpus(dataset, sources, weights, ranges, notes=listing.notes)
+    return Corpus(
+        dataset,
+        sources,
+        weights={corpus: member.item.weight for corpus, member in members.items()},
+        ranges={} if targets is None else targets.ranges,
+        notes=notes,
+        auxiliary=frozenset() if auxiliary is None else auxiliary.corpora,
+    )
+
+
+def _votes_of(treatment: Treatment, positions: Sequence[int]) -> list[list[float] | None]:
+    """The votes of clips; None for each clip without votes."""
+    if treatment.votes is None:
+        return [None] * len(positions)
+    return [treatment.votes[i] for i in positions]
 
 
 def _ranges_of_corpora(
-    members: Mapping[str, mixture.Member], settings: CorpusSettings
+    listing: Listing, members: Mapping[str, mixture.Member], settings: CorpusSettings
 ) -> dict[str | None, Mapping[str, Any]]:
     """Map each corpus to the ranges of its ratings, which are a constant of its module.
 
-    The key is None if the corpus is not a mixture.
+    The key of the main corpus is None if it is not a mixture.
     """
-    names: dict[str | None, str] = {None: settings.name}
-    if members:
-        names = {corpus: member.item.name for corpus, member in members.items()}
+    names: dict[str | None, str] = {}
+    if not isinstance(listing, Mixed):
+        names[None] = settings.name
+    for corpus, member in members.items():
+        names[corpus] = member.item.name
     return {corpus: getattr(CORPORA[name], "RANGES", {}) for corpus, name in names.items()}
 
 

@@ -8,12 +8,19 @@ import math
 import os
 from typing import Annotated, Any, Literal, NoReturn, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ..utils.files import require_utf8
 from ..utils.names import composed
-from ..utils.settings import PathName, Settings
+from ..utils.settings import OneOf, PathName, Settings
 
 OnUnknown = Literal["error", "skip"]
 
@@ -51,6 +58,24 @@ def refuse(value: Any, message: str, *path: str | int) -> NoReturn:
     raise ValidationError.from_exception_data("settings", [detail])
 
 
+def _corpus_names() -> list[str]:
+    from .registry import SINGLE_CORPORA  # the registry imports this module
+
+    return list(SINGLE_CORPORA)
+
+
+def _item_class(name: str) -> type[Settings]:
+    from .mixture import item_class  # the mixture imports this module
+
+    return item_class(name)
+
+
+# An item has the keys of its corpus and `merge`, `drop`, `weight` and `cap`, as in a mixture.
+AuxiliaryItem = Annotated[
+    SerializeAsAny[Settings], OneOf("name", _corpus_names, _item_class, noun="corpus")
+]
+
+
 class CorpusSettings(Settings):
     """The recordings and their classes: the keys that every corpus has."""
 
@@ -78,6 +103,13 @@ class CorpusSettings(Settings):
         OnUnknown,
         Field(description="what to do with files and rows that the corpus does not describe"),
     ] = "error"
+    auxiliary: Annotated[
+        list[AuxiliaryItem],
+        Field(
+            description="other corpora, whose clips join the training split only: for each its "
+            "name, root, merge, drop, weight, cap and options"
+        ),
+    ] = []
     download: Annotated[bool, Field(description="download missing files of the corpus first")] = (
         False
     )

@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -32,6 +33,7 @@ from ..protocols import (
     contradictions,
     require_apart,
     split_by,
+    with_training_rows,
 )
 from ..protocols.settings import RandomSettings
 from ..report.card import public_name
@@ -83,6 +85,7 @@ class ExperimentData:
         inherited: speakers that the model's checkpoint was trained with, if it documents them.
         inherited_clips: short hashes of the recordings that it was trained with.
         ranges: {target: [lowest, highest] rating}.
+        auxiliary: {auxiliary corpus: its clips}; they are in the training split of each fold.
     """
 
     dataset: Dataset
@@ -97,6 +100,7 @@ class ExperimentData:
     inherited: list[str]
     ranges: dict[str, list[float]]
     inherited_clips: frozenset[str] = frozenset()
+    auxiliary: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def labels(self) -> list[str]:
@@ -119,9 +123,17 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
 
     _check_published_weights(recipe)
     corpus = load_recipe_corpus(recipe)
-    splits = split_by(corpus.dataset, protocol)
+    main_rows = corpus.main_rows
+    main_dataset = corpus.dataset
+    if corpus.auxiliary:
+        main_dataset = corpus.dataset.select(main_rows)
+    splits = split_by(main_dataset, protocol)
     leaky_protocol = foil_protocol(protocol, splits[0]) if protocol.foil else None
-    leaky_splits = _leaky_splits(corpus.dataset, leaky_protocol, splits[0])
+    leaky_splits = _leaky_splits(main_dataset, leaky_protocol, splits[0])
+    if corpus.auxiliary:
+        rows = range(len(main_rows), len(corpus.dataset))
+        splits = with_training_rows(splits, corpus.dataset, rows)
+        leaky_splits = with_training_rows(leaky_splits, corpus.dataset, rows)
 
     plan = _plan_model(recipe, corpus)
     without_functionals = dataclasses.replace(plan.preparation, functionals=None)
@@ -166,6 +178,7 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
         inherited=inherited,
         ranges=corpus.ranges,
         inherited_clips=provenance.clips if provenance else frozenset(),
+        auxiliary=_auxiliary_clips(corpus),
     )
 
 
@@ -180,6 +193,18 @@ def _check_published_weights(recipe: Recipe) -> None:
     if is_transferred and not is_model(model.checkpoint):
         network = ARCHITECTURES[model.architecture]
         require_published(network.config_class.model_type, model.checkpoint)
+
+
+def _auxiliary_clips(corpus: Corpus) -> dict[str, int]:
+    """The number of clips of each auxiliary corpus, which is logged."""
+    counts = Counter(corpus.dataset["corpus"][:])
+    clips = {name: counts[name] for name in sorted(corpus.auxiliary)}
+    for name, count in clips.items():
+        weight = corpus.weights[name]
+        logger.info(
+            "auxiliary: %d clips of %s join the training split (weight %g)", count, name, weight
+        )
+    return clips
 
 
 def _unknown_parent_note(plan: Blueprint, provenance: TrainingProvenance | None) -> str | None:
@@ -212,9 +237,10 @@ def _with_expanded_paths(corpus: _CorpusOrItem) -> _CorpusOrItem:
     """The settings of a corpus or mixture, with ``~`` in each root expanded."""
     if corpus.root is not None:
         corpus = corpus.replace(root=os.path.expanduser(corpus.root))
-    items = getattr(corpus, "corpora", None)
-    if items:
-        corpus = corpus.replace(corpora=[_with_expanded_paths(item) for item in items])
+    for key in ("corpora", "auxiliary"):
+        items = getattr(corpus, key, None)
+        if items:
+            corpus = corpus.replace(**{key: [_with_expanded_paths(item) for item in items]})
     return corpus
 
 

@@ -150,7 +150,7 @@ def _check_balance(recipe: Recipe) -> None:
     """Refuse a recipe that corrects the same imbalance twice: by weights and by sampling."""
     balance = recipe.training.balance
     if balance in ("corpus", "corpus_and_class"):
-        if recipe.corpus.name != "mixture":
+        if recipe.corpus.name != "mixture" and not recipe.corpus.auxiliary:
             raise UserError(
                 f"training.balance: {balance} needs several corpora (corpus.name: mixture)"
             )
@@ -168,13 +168,18 @@ def _check_balance(recipe: Recipe) -> None:
 
 
 def _weighted_corpora(recipe: Recipe) -> list[str]:
-    """The keys of the corpora of a mixture whose weight is not 1."""
-    items = getattr(recipe.corpus, "corpora", None) or ()
-    return [
-        f"corpus.corpora[{position}].weight"
-        for position, item in enumerate(items)
-        if item.weight != 1
-    ]
+    """The keys of the corpora of a mixture, and of auxiliary corpora, whose weight is not 1."""
+    corpus = recipe.corpus
+    items_of_key = {
+        "corpus.corpora": getattr(corpus, "corpora", None) or (),
+        "corpus.auxiliary": corpus.auxiliary,
+    }
+    keys = []
+    for key, items in items_of_key.items():
+        for position, item in enumerate(items):
+            if item.weight != 1:
+                keys.append(f"{key}[{position}].weight")
+    return keys
 
 
 def _check_checkpoint(recipe: Recipe) -> None:

@@ -21,6 +21,16 @@ def recipe_schema() -> dict[str, Any]:
             section["additionalProperties"] = False
         else:
             _require_tag(section)
+    _share_auxiliary_items(schema)
+    # A model that training starts from decides the architecture.
+    schema["properties"]["model"]["oneOf"].append(
+        {
+            "type": "object",
+            "required": ["checkpoint"],
+            "not": {"required": ["architecture"]},
+            "description": "the network of a run or model of ser_hf",
+        }
+    )
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
@@ -34,6 +44,18 @@ def _sections(value: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(value, list):
         for item in value:
             yield from _sections(item)
+
+
+def _share_auxiliary_items(schema: dict[str, Any]) -> None:
+    """Describe the items of `corpus.auxiliary` once: every corpus has the same ones."""
+    for section in list(_sections(schema)):
+        auxiliary = section["properties"].get("auxiliary")
+        if auxiliary is None:
+            continue
+        for alternative in auxiliary["anyOf"]:
+            if "items" in alternative:
+                schema["$defs"]["AuxiliaryItem"] = alternative["items"]
+                alternative["items"] = {"$ref": "#/$defs/AuxiliaryItem"}
 
 
 def _require_tag(section: dict[str, Any]) -> None:

@@ -68,7 +68,7 @@ def report_header(run: RunContext) -> Header:
         output_dir=str(run.folder.path),
         labels=data.labels,
         protocol=_with_published(
-            protocol_section(run.folds, recipe.evaluation.part, data.inherited), run
+            protocol_section(run.folds, recipe.evaluation.part, data.inherited, data.auxiliary), run
         ),
         audit=worst_audit([fold.audit for fold in run.folds]).to_dict(),
         sources=sources,
@@ -157,7 +157,10 @@ def class_distribution(run: RunContext) -> dict[str, dict[str, int]] | None:
 
 
 def protocol_section(
-    folds: Sequence[Fold], evaluated: str, inherited: Sequence[str] = ()
+    folds: Sequence[Fold],
+    evaluated: str,
+    inherited: Sequence[str] = (),
+    auxiliary: Mapping[str, int] | None = None,
 ) -> Protocol:
     """The report's `protocol`.
 
@@ -167,6 +170,7 @@ def protocol_section(
     Args:
         evaluated: the evaluated split, test or validation.
         inherited: training speakers of the initial checkpoint.
+        auxiliary: {auxiliary corpus: its clips}.
     """
     splits = [fold.split for fold in folds]
     section = Protocol(
@@ -183,6 +187,8 @@ def protocol_section(
         changes["folds"] = {str(fold.number): _fold_section(fold) for fold in folds}
     if inherited:
         changes["inherited"] = list(inherited)
+    if auxiliary:
+        changes["auxiliary"] = dict(auxiliary)
     return section.model_copy(update=changes)
 
 

@@ -10,7 +10,16 @@ from .registry import (
     split_corpus,
 )
 from .settings import ProtocolSettings
-from .split import PAIRS, PARTS, Split, fingerprint, make_split, may_share, save_splits
+from .split import (
+    PAIRS,
+    PARTS,
+    Split,
+    fingerprint,
+    make_split,
+    may_share,
+    save_splits,
+    with_training_rows,
+)
 
 __all__ = [
     "FOILS",
@@ -32,4 +41,5 @@ __all__ = [
     "split_by",
     "split_corpus",
     "worst_audit",
+    "with_training_rows",
 ]

@@ -238,6 +238,33 @@ def make_split(
     )
 
 
+def with_training_rows(
+    splits: Sequence[Split], dataset: Dataset, rows: Sequence[int]
+) -> list[Split]:
+    """The splits with further rows in the training split, such as those of auxiliary corpora.
+
+    The rows are in no split before. They change the fingerprint.
+    """
+    ids = read_column(dataset, "id")
+    speakers = read_column(dataset, "speaker")
+    added_speakers = {speakers[row] for row in rows}
+    changed = []
+    for split in splits:
+        train = [*split.rows["train"], *rows]
+        changed.append(
+            dataclasses.replace(
+                split,
+                rows={**split.rows, "train": train},
+                ids={**split.ids, "train": [ids[row] for row in train]},
+                speakers={
+                    **split.speakers,
+                    "train": sorted(added_speakers.union(split.speakers["train"])),
+                },
+            )
+        )
+    return changed
+
+
 def _check_classes(
     dataset: Dataset, rows: Mapping[str, Sequence[int]], title: str, *, in_fold: bool
 ) -> list[str]:

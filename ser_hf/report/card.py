@@ -331,23 +331,31 @@ def corpora_of(report: Report, corpus: Mapping[str, Any], *parts: str) -> SplitC
         corpus: the section `corpus` of the recipe.
         parts: names of splits.
     """
-    keys = settings_class(corpus["name"]).model_fields
+    name = corpus["name"]
+    keys = settings_class(name).model_fields
     options = {
         key: value
         for key, value in corpus.items()
         if key in keys and key not in CorpusSettings.model_fields
     }
+    auxiliary = corpus.get("auxiliary")
+    if auxiliary and "train" in parts:
+        # The corpora of the training split together are a mixture.
+        main_items = options["corpora"] if name == "mixture" else [{"name": name, **options}]
+        name = "mixture"
+        options = {"corpora": [*main_items, *auxiliary]}
     names = set()
     for part in parts:
         if part in report.protocol.parts:
             speakers = report.protocol.parts[part].speakers
             names |= {speaker.partition(":")[0] for speaker in speakers}
-    return SplitCorpora(corpus=corpus["name"], options=options, names=frozenset(names))
+    return SplitCorpora(corpus=name, options=options, names=frozenset(names))
 
 
 def _datasets(corpus: Mapping[str, Any]) -> list[str]:
     """The Hub ids of the training data."""
-    items = corpus["corpora"] if corpus["name"] == "mixture" else [corpus]
+    items = list(corpus["corpora"]) if corpus["name"] == "mixture" else [corpus]
+    items += corpus.get("auxiliary") or []
     return [item["dataset"] for item in items if item["name"] == "hub" and item.get("dataset")]
 
 

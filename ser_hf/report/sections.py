@@ -74,6 +74,10 @@ class Protocol(Section):
     published: Published | None = Field(
         None, description="Figures that others published under this protocol, for as many classes."
     )
+    auxiliary: dict[str, Count] | None = Field(
+        None,
+        description="By auxiliary corpus: its clips, which are in the training split of each fold.",
+    )
 
 
 class Audit(Section):

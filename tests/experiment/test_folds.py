@@ -90,6 +90,7 @@ def experiment_data(dataset, folds):
     config = SimpleNamespace(model_type="crnn")
     facts = {
         "checkpoint": None,
+        "labels": None,
         "padding_safe": True,
         "remote_code": True,
         "preparation": Preparation(),
@@ -100,6 +101,7 @@ def experiment_data(dataset, folds):
     more = {
         "recordings": {},
         "inherited": [],
+        "auxiliary": {},
         "sources": [],
         "notes": ["2 clips disagree."],
         "ranges": {},
