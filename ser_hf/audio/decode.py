@@ -246,6 +246,7 @@ def reason_of(error: Exception) -> str:
 
 
 def truncated(name: str, shortfall: str) -> AudioError:
+    """The error for a file that certainly lacks samples."""
     return AudioError(
         f"{name}: truncated, {shortfall}; copy it again (to use the rest of it, convert it with "
         "ffmpeg)"

@@ -1,9 +1,10 @@
 """ser-hf predict: labels, probabilities and embeddings of recordings, clip by clip or over time."""
 
 import contextlib
+import dataclasses
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
@@ -114,7 +115,6 @@ def predict(
         table_metadata,
     )
     from ..inference.recordings import from_paths
-    from ..inference.writers import to_terminal, writing
 
     settings = PredictionSettings(
         embeddings=embeddings is not None,
@@ -130,17 +130,19 @@ def predict(
         adapt=adapt,
         adapt_from=adapt_from,
     )
-    paths = _output_paths(output, embeddings, inputs=[model, *inputs])
+    destination = _Destination(
+        paths=_output_paths(output, embeddings, inputs=[model, *inputs]),
+        format=format,
+        segments=segments,
+        picture=picture,
+    )
     if picture is not None:
         _check_picture(picture, segments, inputs=[model, *inputs])
-    printed = not paths or format is not None  # predictions go to standard output
     distributed = os.environ.get("WORLD_SIZE", "1") != "1"
     is_main = not distributed or _is_main_process(device)
 
     exit_on_termination()
     skipped: list[tuple[str, str]] = []
-    rows = 0
-    segment_tables = []
     try:
         recordings = from_paths(inputs, skip=on_error == "skip")
         classifier = load_classifier(
@@ -152,19 +154,8 @@ def predict(
         )
         metadata = table_metadata(classifier, settings)
         tables_of = predict_in_processes if distributed else predict_tables
-        with contextlib.ExitStack() as stack:
-            writers = []
-            if is_main:
-                for key, path in paths.items():
-                    writers.append(stack.enter_context(writing(path, key, metadata)))
-                if printed:
-                    writers.append(to_terminal(format or "table", metadata))
-            for table in tables_of(classifier, recordings, settings, metadata, skipped):
-                rows += len(table)
-                if segments is not None:
-                    segment_tables.append(table)
-                for write in writers:
-                    write(table)
+        tables = tables_of(classifier, recordings, settings, metadata, skipped)
+        written = _write(tables, metadata, destination if is_main else None)
     except NoneReadable as error:
         if on_error == "error":
             raise
@@ -172,22 +163,91 @@ def predict(
         raise Exit(1) from None
 
     if is_main:
-        _print_counts(
-            paths,
-            rows=rows,
-            unit={None: "clip", "windows": "window"}.get(segments, "segment"),
-            skipped=len(skipped),
-            embedding=metadata.embedding,
-            # Standard output receives nothing but predictions.
-            file=sys.stderr if printed else sys.stdout,
-        )
-        if segment_tables:
-            _describe_segments(
-                segment_tables, metadata, picture, skip_windows=segments == "windows"
-            )
+        _describe(written, metadata, destination, skipped=len(skipped))
         if skipped:
             sys.stdout.flush()
             raise Exit(1)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Destination:
+    """Where the predictions go.
+
+    Attributes:
+        paths: the file of each option.
+        format: of standard output, if it was requested.
+        segments: the option ``--segments``.
+        picture: the file of the picture.
+    """
+
+    paths: Mapping[str, Path]
+    format: str | None
+    segments: str | None
+    picture: str | None
+
+    @property
+    def printed(self) -> bool:
+        """Whether predictions go to standard output."""
+        return not self.paths or self.format is not None
+
+
+@dataclasses.dataclass
+class _Written:
+    """What was written.
+
+    Attributes:
+        rows: the number of rows.
+        segments: the rows without embeddings, if recordings were divided into segments.
+    """
+
+    rows: int = 0
+    segments: "list[pa.Table]" = dataclasses.field(default_factory=list)
+
+
+def _write(
+    tables: "Iterable[pa.Table]", metadata: "TableMetadata", destination: _Destination | None
+) -> _Written:
+    """Write tables as they come; with None for the destination they are only computed."""
+    from ..inference.writers import to_terminal, writing
+
+    written = _Written()
+    with contextlib.ExitStack() as stack:
+        writers = []
+        if destination is not None:
+            for key, path in destination.paths.items():
+                writers.append(stack.enter_context(writing(path, key, metadata)))
+            if destination.printed:
+                writers.append(to_terminal(destination.format or "table", metadata))
+        for table in tables:
+            written.rows += len(table)
+            if metadata.segments is not None:
+                names = [name for name in table.column_names if name != "embedding"]
+                written.segments.append(table.select(names))
+            for write in writers:
+                write(table)
+    return written
+
+
+def _describe(
+    written: _Written, metadata: "TableMetadata", destination: _Destination, skipped: int
+) -> None:
+    """Print what was written; for segments also the seconds of each emotion, and the picture."""
+    _print_counts(
+        destination.paths,
+        rows=written.rows,
+        unit={None: "clip", "windows": "window"}.get(destination.segments, "segment"),
+        skipped=skipped,
+        embedding=metadata.embedding,
+        # Standard output receives nothing but predictions.
+        file=sys.stderr if destination.printed else sys.stdout,
+    )
+    if written.segments:
+        _describe_segments(
+            written.segments,
+            metadata,
+            destination.picture,
+            skip_windows=destination.segments == "windows",
+        )
 
 
 def _describe_segments(

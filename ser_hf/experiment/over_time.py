@@ -132,10 +132,8 @@ def evaluate_over_time(
     table = pa.concat_tables(predict_tables(classifier, recordings, settings, metadata, []))
     predicted_turns = _predicted_turns(table, reader, overlap=settings.windows)
 
+    labels = _labels_of(true_turns, predicted_turns)
     errors = {}
-    names = {turn.label for turns in true_turns.values() for turn in turns}
-    names |= {turn.label for turns in predicted_turns.values() for turn in turns}
-    labels = [label for label in EMOTIONS if label in names] + sorted(names.difference(EMOTIONS))
     confusion = np.zeros((len(labels) + 1, len(labels) + 1))
     for recording in recordings:
         path = recording.path
@@ -146,13 +144,24 @@ def evaluate_over_time(
     result = OverTime(classifier.source, segments or "", errors, labels, confusion)
 
     with atomic_folder(folder, key="--output") as partial:
-        write_json(partial / "over_time.json", result.to_dict())
+        _save(result, partial)
         with writing(partial / "predictions.csv", "--output", metadata) as write:
             write(table)
-        seconds = confusion.round().astype(int)
-        figure = confusion_figure({"seconds": seconds.tolist()}, [*labels, NO_SPEECH])
-        save_figure(figure, partial / "confusion.png")
     return result
+
+
+def _labels_of(*sides: Mapping[str, Sequence[TimedLabel]]) -> list[str]:
+    """The labels of all turns: emotions in their order, then other labels by name."""
+    names = {turn.label for side in sides for turns in side.values() for turn in turns}
+    return [label for label in EMOTIONS if label in names] + sorted(names.difference(EMOTIONS))
+
+
+def _save(result: OverTime, folder: Path) -> None:
+    """Write the numbers, and the confusion as a picture."""
+    write_json(folder / "over_time.json", result.to_dict())
+    seconds = result.confusion.round().astype(int).tolist()
+    figure = confusion_figure({"seconds": seconds}, [*result.labels, NO_SPEECH])
+    save_figure(figure, folder / "confusion.png")
 
 
 def _true_turns(turns: Sequence[Recording], reader: LabelReader) -> dict[str, list[TimedLabel]]:
