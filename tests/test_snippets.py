@@ -49,7 +49,22 @@ def workplace(tmp_path_factory, ravdess_root):
             safetensors.torch.load_file("runs/quickstart/model/model.safetensors"),
             "FOLDER/pytorch_model.bin",
         )
+        write_program("se_resnet.pt2")
     return folder
+
+
+def write_program(path):
+    """A program of torch with the inputs and outputs of an exported model."""
+
+    class Program(torch.nn.Module):
+        def forward(self, input_values, attention_mask):
+            logits = (input_values * attention_mask).mean(dim=1, keepdim=True) * torch.ones(8)
+            return logits, logits.softmax(dim=1)
+
+    inputs = (torch.zeros(1, 16000), torch.ones(1, 16000, dtype=torch.long))
+    names = ("input_values", "attention_mask")
+    program = torch.export.export(Program(), (), kwargs=dict(zip(names, inputs, strict=True)))
+    torch.export.save(program, path)
 
 
 @pytest.mark.slow
@@ -67,7 +82,7 @@ def test_python_blocks(name, workplace, encoder_folder, monkeypatch):
         "push_to_hub",
         lambda *given, **options: pushed.append((given, options)),
     )
-    given = {}
+    given = {"waveform": torch.zeros(1, 16000)}
     if "import" not in BLOCKS[name]:
         tiny = encoder_folder("wav2vec2")
         given = {name: getattr(transformers, name) for name in ("Trainer", "TrainingArguments")}

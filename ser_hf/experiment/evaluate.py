@@ -444,6 +444,7 @@ def _model_section(model: EvaluatedModel) -> Model:
         revision=classifier.revision,
         parameters=parameters,
         padding_safe=classifier.padding_safe,
+        untrained=[],
         learnt_from=sorted(model.provenance.corpora) if model.provenance else None,
     )
 

@@ -46,7 +46,7 @@ def test_options_reach_the_model_and_the_recordings(model, recordings, on_error,
         (["--batch-size", "0"], "--batch-size"),
         (["--hop", "1"], "--hop"),
         (["--output", "x.wav"], "--output"),
-        (["--output", "x.txt"], "--output"),
+        (["--output", "x.html"], "--output"),
         (["--embeddings", "x.csv"], "--embeddings"),
     ],
 )

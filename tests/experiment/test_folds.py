@@ -95,9 +95,7 @@ def experiment_data(dataset, folds):
         "remote_code": True,
         "preparation": Preparation(),
     }
-    plan = SimpleNamespace(
-        config=config, labels=None, extractor=SimpleNamespace(sampling_rate=16000), **facts
-    )
+    plan = SimpleNamespace(config=config, extractor=SimpleNamespace(sampling_rate=16000), **facts)
     more = {
         "recordings": {},
         "inherited": [],

@@ -58,6 +58,10 @@ OPTIONS = {
     "ravdess/actors-1-16-17-20-21-24": {},
     "audb/cremad": {},
     "emosuperb/cremad": {},
+    "luna-jimenez/ravdess": DRAWN,
+    "emobox/iemocap": DRAWN,
+    "speechbrain/iemocap": {},
+    "mteb/cameo": DRAWN | {"test": 0.3},
     "sentence_disjoint": DRAWN | {"test": ["sentence 1"]},
     "speaker_and_sentence_disjoint": {
         "validation": [6],

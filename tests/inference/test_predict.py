@@ -137,7 +137,7 @@ def test_long_clips_have_one_warning(published, recordings, monkeypatch, caplog)
     messages = [record.getMessage() for record in caplog.records]
     (message,) = [message for message in messages if "one label" in message]
     assert "e.wav" in message
-    assert "--segments windows" in message
+    assert "--segments speech" in message
 
 
 @pytest.mark.parametrize(

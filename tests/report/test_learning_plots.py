@@ -18,4 +18,4 @@ def test_both_lines_and_the_numbers_of_speakers_are_drawn(paper):
         "fewer clips of all speakers": [0.57, 0.6],
     }
     assert [text.get_text() for text in axes.texts] == ["8 speakers", "16 speakers"]
-    assert (figure.get_figwidth() == pytest.approx(COLUMN)) is paper
+    assert bool(figure.get_figwidth() == pytest.approx(COLUMN)) is paper

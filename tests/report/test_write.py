@@ -31,7 +31,7 @@ def test_the_folder_contains_numbers_pictures_and_the_page(tmp_path, rendered, m
         "slices",
         "robustness",
     )
-    pictures = (*pictures, "training_curves", "reliability", "risk_coverage")
+    pictures = (*pictures, "training_curves", "reliability", "risk_coverage", "learning_curve")
     numbers = {"report.json", "report_schema.json", "index.html"}
     drawn = {f"{name}.{kind}" for name in pictures for kind in ("png", "svg")}
     assert {path.name for path in tmp_path.iterdir()} == numbers | drawn

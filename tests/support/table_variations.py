@@ -181,7 +181,9 @@ VARIATIONS: dict[str, Variation] = {
     "the header again at the end": refused(
         written() + written([]), "line 10: 'label' is not a known"
     ),
-    "the rows twice": refused(written() + written(header=None), "line 10: .* is also in line 2"),
+    "the rows twice": refused(
+        written() + written(header=None), "line 10: .* is also in .*, line 2"
+    ),
     "only the header": refused(written([]), "holds no clip"),
     "an empty file": refused(b"", "it has none"),
     # Quotation marks.
@@ -281,7 +283,8 @@ VARIATIONS: dict[str, Variation] = {
     ),
     # Other columns.
     "segments": refused(
-        written([(*row, 0.0, 0.4) for row in ROWS], (*HEADER, "start", "end")), "name segments"
+        written([(*row, 0.0, 0.4) for row in ROWS], (*HEADER, "onset", "offset")),
+        "times of segments",
     ),
     "empty segments": Variation(
         written([(*row, "", "") for row in ROWS], (*HEADER, "start", "end"))

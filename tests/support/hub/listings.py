@@ -55,6 +55,11 @@ def describe(
     }
 
 
+def discussions(store, request, repo_id, repo_type):
+    """The discussions and pull requests of a repository: none."""
+    return {"discussions": [], "count": 0, "start": 0, "numClosedDiscussions": 0}
+
+
 def tree(
     store: Store, request: Any, repo_type: str, repo_id: str, revision: str, path: str = ""
 ) -> list[Any]:

@@ -27,6 +27,7 @@ ROUTES = [
     ("POST", "/api/repos/create", uploads.create),
     ("PUT", f"{_API}/settings", uploads.settings),
     ("GET", f"{_API}(?:/revision/{_REVISION})?", listings.describe),
+    ("GET", f"{_API}/discussions", listings.discussions),
     ("GET", f"{_API}/tree/{_REVISION}(?:/(?P<path>.*))?", listings.tree),
     ("POST", f"{_API}/paths-info/{_REVISION}", listings.paths_info),
     ("POST", f"{_API}/preupload/{_REVISION}", uploads.preupload),
