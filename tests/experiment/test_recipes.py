@@ -62,7 +62,7 @@ ENCODERS = {
 }
 # The recipe whose twin runs its foil too.
 FOILED = "cremad_mfcc"
-FOLDS = re.compile("leave_one_|kfold|emobox/ravdess")
+FOLDS = re.compile("leave_one_|kfold|emobox/ravdess|luna-jimenez/ravdess")
 
 
 def corpora_of(recipe):
