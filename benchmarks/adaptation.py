@@ -199,7 +199,7 @@ def training_speakers(corpus: str) -> set[str]:
 
 
 def new_speakers(corpus: str, target: str, part: str) -> Callable[[str], bool]:
-    """A function that tells the validation or test speakers of `target` for a model of `corpus`."""
+    """Return a function: whether a speaker of `target` is of `part` for a model of `corpus`."""
     if corpus != target:
         wanted = part == "validation"
         return lambda speaker: (speaker in VALIDATION[target]) == wanted

@@ -199,14 +199,14 @@ def _divided(
     divided = []
     used = set()
     for recording in recordings:
-        own_turns = []
+        turns_of_recording = []
         for position, turn in enumerate(turns):
             if alone or _is_named(recording, turn.recording):
-                own_turns.append(turn)
+                turns_of_recording.append(turn)
                 used.add(position)
-        if not own_turns:
+        if not turns_of_recording:
             raise UserError(f"{key}: {file} has no turn of {recording.path}")
-        for turn in sorted(own_turns, key=lambda turn: turn.segment.start):
+        for turn in sorted(turns_of_recording, key=lambda turn: turn.segment.start):
             divided.append(part_of(recording, turn.segment, turn.speaker, turn.label))
     for position, turn in enumerate(turns):
         if position not in used:

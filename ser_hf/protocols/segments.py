@@ -47,24 +47,25 @@ def overlapping(dataset: Dataset) -> list[tuple[int, int]]:
     return pairs
 
 
-def of_one_voice(dataset: Dataset) -> list[tuple[int, int]]:
-    """Pairs of segments of one recording that may have the same speaker.
+def of_one_voice(dataset: Dataset) -> list[list[int]]:
+    """Groups of segments of one recording that may have the same speaker.
 
-    Each row of a recording is paired with one other row of the same speaker, and with one row of an
-    unknown speaker. If such rows are in one split, the pairs of each recording are too.
+    There is a group for each speaker of a recording. Segments of unknown speakers are in all groups
+    of their recording, because any of its speakers may be theirs.
     """
     speakers = read_column(dataset, "speaker")
-    pairs = []
+    groups = []
     for rows in recordings(dataset).values():
-        first_of_speaker: dict[str, int] = {}
+        unknown_rows = [row for row in rows if speakers[row].endswith(f":{UNNAMED}")]
+        rows_of_speaker: dict[str, list[int]] = {}
         for row in rows:
-            first = first_of_speaker.setdefault(speakers[row], row)
-            if first != row:
-                pairs.append((first, row))
-        unknown = next((row for row in rows if speakers[row].endswith(f":{UNNAMED}")), None)
-        if unknown is not None:
-            pairs += [(unknown, row) for row in first_of_speaker.values() if row != unknown]
-    return pairs
+            if row not in unknown_rows:
+                rows_of_speaker.setdefault(speakers[row], []).append(row)
+        for speaker_rows in rows_of_speaker.values() or [[]]:
+            group = sorted(speaker_rows + unknown_rows)
+            if len(group) > 1:
+                groups.append(group)
+    return groups
 
 
 def units(dataset: Dataset, rows: Sequence[int]) -> list[list[int]]:

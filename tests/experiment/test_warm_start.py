@@ -118,7 +118,7 @@ def test_a_missing_parent(tmp_path):
 
 def test_a_missing_file_of_weights_is_not_searched_on_the_hub(monkeypatch):
     def ask(*arguments, **options):
-        raise AssertionError("asked the Hub")
+        raise AssertionError("a request to the Hub")
 
     monkeypatch.setattr("ser_hf.loading.files.find_file", ask)
     recipe = read_recipe("ravdess_vggish", [])

@@ -98,6 +98,22 @@ def test_a_voice_of_a_recording_is_not_in_two_splits(speaker):
         require_apart([split_of(dataset, [0, 1], [4, 5])], dataset)
 
 
+def test_a_voice_is_found_though_its_first_segment_is_in_no_split():
+    dataset = dataset_of(
+        ("a", 0.0, 1.0, "x"),
+        ("a", 2.0, 3.0, "x"),
+        ("c", 0.0, 1.0, "w"),
+        ("b", 0.0, 1.0, "z"),
+        ("b", 1.0, 2.0, "z"),
+        ("a", 4.0, 5.0, "x"),
+        ("d", 0.0, 1.0, "v"),
+    )
+    rows = {"train": [1, 2], "validation": [3, 4], "test": [5, 6]}
+    split = make_split("made", dataset, rows, test_apart=(), validation_apart=())
+    with pytest.raises(UserError, match=r"csv/001 \(train\) and csv/005 \(test\)"):
+        require_apart([split], dataset)
+
+
 def test_a_speaker_of_two_recordings_is_no_voice_of_one():
     dataset = dataset_of(("a", 0.0, 2.0, "x"), ("b", 0.0, 2.0, "x"), ("b", 3.0, 4.0, "y"))
     assert of_one_voice(dataset) == []

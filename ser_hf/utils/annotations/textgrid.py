@@ -83,9 +83,9 @@ def write_textgrid(path: Path, turns: Sequence[Turn], duration: float) -> None:
     turns_of_speaker: dict[str, list[Turn]] = {}
     for turn in sorted(turns, key=lambda turn: turn.segment):
         turns_of_speaker.setdefault(turn.speaker or EMOTION_TIER, []).append(turn)
-    for speaker, own_turns in turns_of_speaker.items():
+    for speaker, speaker_turns in turns_of_speaker.items():
         entries = []
-        for turn, following in zip(own_turns, [*own_turns[1:], None], strict=True):
+        for turn, following in zip(speaker_turns, [*speaker_turns[1:], None], strict=True):
             end = min(turn.segment.end, duration)
             if following is not None:
                 end = min(end, following.segment.start)
