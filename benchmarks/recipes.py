@@ -28,8 +28,11 @@ FOLDERS = {"ravdess": "RAVDESS", "emodb": "EMO-DB"}
 # The published weights of these networks are not downloaded here.
 RANDOM = ["model.random_init=true", "model.checkpoint=null"]
 HYBRIDS = (
-    *("cnn_lstm", "parallel_cnn_transformer", "stacked_cnn_lstm"),
-    *("stacked_cnn_attention_lstm", "parallel_cnn_attention_lstm"),
+    "cnn_lstm",
+    "stacked_cnn_lstm",
+    "stacked_cnn_attention_lstm",
+    "parallel_cnn_attention_lstm",
+    "parallel_cnn_transformer",
 )
 # RAVDESS and EMO-DB as training and test corpus of each other, in their six common emotions.
 BETWEEN = [
@@ -48,7 +51,7 @@ RUNS: dict[str, tuple[str, list[str]]] = {
     "between_corpora_egemaps": ("emodb_compare_svm", [*BETWEEN, PER_SPEAKER, EGEMAPS]),
     "ravdess_vggish_random": ("ravdess_vggish", RANDOM),
     "emodb_cnn2d": ("emodb_crnn", ["model.architecture=cnn2d"]),
-    **{f"ravdess_{name}": ("ravdess_hybrids", [f"model.architecture={name}"]) for name in HYBRIDS},
+    **{f"ravdess_{name}": (f"ravdess_{name}", []) for name in HYBRIDS},
     "ravdess_separable_resnet": ("ravdess_separable_resnet", []),
     "ravdess_emobox_robust": ("ravdess_emobox_robust", ["evaluation.robustness=true"]),
     "ravdess_vgg16_random": ("ravdess_vgg16", [*RANDOM, "freeze.layers=0"]),

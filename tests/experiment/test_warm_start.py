@@ -14,6 +14,7 @@ from ser_hf.experiment.reading import read_recipe
 from ser_hf.loading.build import build_model
 from ser_hf.utils.errors import UserError
 
+
 @pytest.fixture(scope="module")
 def parent(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "parent"

@@ -1,4 +1,4 @@
-"""Runs from a parent, with resuming, reproduction, sweeps, LoRA, and a parent of the Hub's cache."""
+"""Runs from a parent: resuming, reproduction, sweeps, LoRA, and a parent of the Hub."""
 
 import shutil
 
@@ -16,7 +16,6 @@ from ser_hf.sweeps import SweepOptions, sweep
 from ser_hf.utils.yaml import dump_yaml
 
 pytestmark = pytest.mark.slow
-
 
 
 @pytest.fixture(scope="module")
