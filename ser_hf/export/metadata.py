@@ -10,7 +10,7 @@ from ..loading.encoders import (
     longest_clip,
     mask_valid,
 )
-from ..models.configuration import RANGES_KEY, TEMPERATURE_KEY
+from ..models.configuration import RANGES_KEY, TEMPERATURE_KEY, UNKNOWN_KEY
 from ..utils.environment import __version__
 from .graph import WaveformClassifier
 
@@ -29,6 +29,7 @@ class ExportMetadata:
         longest_samples: the number of samples after which a clip is cut off; None for no limit.
         precision: the numbers of the network.
         calibration_temperature: the number that logits are divided by for calibrated probabilities.
+        unknown_threshold: the least probability of a prediction that keeps the stated error.
         ser_hf: the version of ser_hf that wrote the file.
     """
 
@@ -41,6 +42,7 @@ class ExportMetadata:
     padding_safe: bool
     longest_samples: int | None
     calibration_temperature: float | None
+    unknown_threshold: float | None
     precision: Literal["float32", "float16"]
     ser_hf: str
     opset: int = OPSET
@@ -63,6 +65,7 @@ def metadata_of(graph: WaveformClassifier) -> ExportMetadata:
         padding_safe=padding_safe,
         longest_samples=longest_clip(config, graph.extractor) if encoder else None,
         calibration_temperature=getattr(config, TEMPERATURE_KEY, None),
+        unknown_threshold=getattr(config, UNKNOWN_KEY, None),
         precision="float16" if graph.half_precision else "float32",
         ser_hf=__version__,
     )

@@ -43,6 +43,7 @@ class OnnxSettings(ModelSettings):
     padding_safe: bool | None = None
     longest_samples: Annotated[int, Field(strict=True, ge=1)] | None = None
     quantized: str | None = None
+    unknown_threshold: Annotated[float, Field(strict=True, gt=0, le=1)] | None = None
     revision: str | None = None
     window_seconds: Annotated[float, Field(strict=True, ge=SHORTEST, le=1e6)] | None = None
 

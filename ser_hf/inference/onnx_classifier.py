@@ -14,7 +14,7 @@ from torch import nn
 from transformers import PreTrainedConfig, Wav2Vec2FeatureExtractor
 
 from ..loading.files import first_line
-from ..models.configuration import RANGES_KEY
+from ..models.configuration import RANGES_KEY, UNKNOWN_KEY
 from ..models.preparation import Preparation
 from ..utils.errors import UserError
 from .classifier import Classifier
@@ -58,7 +58,10 @@ class OnnxModel(nn.Module):
         self.config = OnnxConfig(
             id2label=self.settings.id2label,
             problem_type=problem_type,
-            **{RANGES_KEY: self.settings.target_ranges},
+            **{
+                RANGES_KEY: self.settings.target_ranges,
+                UNKNOWN_KEY: self.settings.unknown_threshold,
+            },
         )
 
     def forward(self, input_values: torch.Tensor, attention_mask: torch.Tensor) -> SimpleNamespace:

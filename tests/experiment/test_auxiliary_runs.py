@@ -1,5 +1,6 @@
 """Runs with auxiliary clips, which are in the training split only."""
 
+import pandas as pd
 import pytest
 from support.recipes import TINY_CRNN
 from support.testing import write_corpus
@@ -84,6 +85,20 @@ def test_report_card_and_training_clips_have_the_auxiliary_corpus(recipe, tmp_pa
     trained = read_training_clips(str(model))
     auxiliary = [short_hash(row["content_hash"]) for row in dataset if row["corpus"] == "ravdess"]
     assert trained.issuperset(auxiliary)
+
+
+def test_folds_and_seeds_have_the_same_auxiliary_clips(recipe, tmp_path):
+    overrides = [f"output_dir={tmp_path / 'run'}", "training.seeds=[1, 2]"]
+    report = ser_hf.run_recipe(recipe, overrides)
+    assert report.protocol.auxiliary == {"ravdess": 12}
+    predictions = pd.read_parquet(tmp_path / "run" / "report" / "predictions.parquet")
+    assert set(predictions["seed"]) == {1, 2}
+    assert set(predictions["fold"]) == {1, 2}
+    evaluated = predictions[predictions["part"] != "train"]
+    assert not evaluated["id"].str.startswith("ravdess").any()
+
+    again = ser_hf.run_recipe(recipe, overrides, resume=True)
+    assert again.metrics == report.metrics
 
 
 def test_weights_need_the_trainer(recipe):

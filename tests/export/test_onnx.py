@@ -18,6 +18,7 @@ from ser_hf import cli, predict
 from ser_hf.export import export_model, export_onnx
 from ser_hf.export import onnx as onnx_export
 from ser_hf.export.onnx import LARGEST, logits_of
+from ser_hf.inference.decisions import stored_threshold
 from ser_hf.inference.load import load_classifier
 from ser_hf.utils.errors import UserError
 
@@ -76,6 +77,14 @@ def test_a_file_has_the_predictions_of_its_model(crnn):
     written = (folder / "out" / "crnn.onnx").read_bytes()
     for package in (torch, cli):
         assert str(Path(package.__file__).parent).encode() not in written, "a local path"
+
+
+def test_a_file_keeps_the_threshold_of_unknown_predictions(tmp_path):
+    write_model(tmp_path / "model", unknown_threshold=0.4)
+    export_model(tmp_path / "model", tmp_path / "model.onnx", clips=GIVEN)
+    exported = load_classifier(tmp_path / "model.onnx")
+    assert metadata_of(tmp_path / "model.onnx")["unknown_threshold"] == 0.4
+    assert stored_threshold(exported) == 0.4
 
 
 def test_int8_keeps_the_filter_bank_and_reports_its_loss(crnn):

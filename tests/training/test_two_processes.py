@@ -21,6 +21,7 @@ from test_gradients import assert_same
 
 from ser_hf import cli
 from ser_hf.corpora.synthesis import utterance
+from ser_hf.inference.adaptation import LEAST_CLIPS
 
 SCRIPT = Path(__file__).with_name("processes_script.py")
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -151,3 +152,17 @@ def test_two_processes_predict_as_one(folder):
     two = pd.read_csv(folder / "two.csv")
     pd.testing.assert_frame_equal(one, two, rtol=1e-3, atol=1e-4)
     assert [Path(path).name for path in two["path"]] == [f"{number}.wav" for number in range(5)]
+
+
+def test_a_group_in_two_processes_is_adapted_as_one(folder):
+    (folder / "group").mkdir()
+    for number in range(LEAST_CLIPS):
+        voice = utterance(number, "sad", number, 0, 16000)[: 6000 + 100 * number]
+        soundfile.write(folder / "group" / f"{number:02}.wav", voice, 16000)
+    command = [str(folder / "run"), str(folder / "group"), "--adapt", "folder", "--output"]
+    assert cli.main(["predict", *command, str(folder / "adapted_one.csv")]) == 0
+    launch(["-m", "ser_hf.cli", "predict", *command, str(folder / "adapted_two.csv")], folder)
+    one = pd.read_csv(folder / "adapted_one.csv")
+    two = pd.read_csv(folder / "adapted_two.csv")
+    assert one["adapted"].all()
+    pd.testing.assert_frame_equal(one, two, rtol=1e-3, atol=1e-4)
