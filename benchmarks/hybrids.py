@@ -3,10 +3,11 @@
     OMP_NUM_THREADS=1 python benchmarks/hybrids.py --corpus-root data/RAVDESS [--epochs 15]
         [--only cnn_lstm ...] [--readme]
 
-Each network of recipes/ravdess_hybrids.yaml is trained on the fixed split of RAVDESS with the same
-number of epochs and one seed. First two learning rates are compared, with the level of the clips
-kept and crops of 2.2 s. Then, with the best rate, clips of mean 0 and deviation 1 in each band. A
-candidate is scored by its best epoch on the validation speakers; the test speakers are not used.
+Each network is trained on the fixed split of RAVDESS with the same number of epochs and one seed.
+First two learning rates are compared, with the level of the clips kept and crops of 2.2 s. Then,
+with the best rate, clips of mean 0 and deviation 1 in each band. A candidate is scored by its best
+epoch on the validation speakers; the test speakers are not used. The recipe of each network then
+trains its best candidate for longer.
 
 Each run is a folder below `--runs`. The same command resumes an interrupted run. Rows are merged
 into benchmarks/results/hybrids.json; `--readme` prints its table without running anything.
