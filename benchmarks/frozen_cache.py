@@ -1,4 +1,4 @@
-"""Compare the seconds of an epoch with and without `freeze.cache`, for an encoder that is frozen.
+"""Compare the seconds of an epoch with and without `freeze.cache`, for a frozen encoder or layers.
 
     OMP_NUM_THREADS=1 python benchmarks/frozen_cache.py [NAME ...] [--clips 8] [--seconds 3]
     [--epochs 2] [--readme]
@@ -9,8 +9,9 @@ since neither time nor size depends on their values. Each setting trains with
 one process. The first epoch of each training is not counted. `with_evaluation` is an epoch with
 validation (two clips) and checkpoint; on a CPU it is processor time, which other processes hardly
 affect. `epoch` is the wall time of the training alone, as in reports, and `build_seconds` the wall
-time in which the store is computed. Results are merged into benchmarks/results/frozen_cache.json;
-`--readme` prints the table of that file without measuring.
+time in which the store is computed. `loss_difference` is the largest relative difference of the
+losses of an epoch; dropout is off, so that they can be compared. Results are merged into
+benchmarks/results/frozen_cache.json; `--readme` prints the table of that file without measuring.
 """
 
 import argparse
@@ -46,6 +47,7 @@ CLASSES = 6
 DEPTHS = {
     "encoder frozen, all hidden states": (Freezing(encoder=True), True),
     "encoder frozen, the last hidden state": (Freezing(encoder=True), False),
+    "nine of twelve layers frozen": (Freezing(top_layers=3), False),
 }
 
 
@@ -82,14 +84,16 @@ def measure(freezing: Freezing, summed: bool, options: argparse.Namespace) -> di
         cached = _train(
             freezing, summed, options, folder / "cached", store, FeatureCaching(freezing, folder)
         )
-    cache = uncached.pop("cache") or cached.pop("cache")
+    uncached.pop("cache")
+    cache = cached.pop("cache")
     return {
         "uncached": uncached,
         "cached": cached,
         "ratio": uncached["with_evaluation"] / cached["with_evaluation"],
         "ratio_wall_time": uncached["epoch"] / cached["epoch"],
-        "build_seconds": cache["seconds"],
-        "store_mb": cache["bytes"] / 1e6,
+        "loss_difference": _difference(uncached.pop("losses"), cached.pop("losses")),
+        "build_seconds": cache.seconds,
+        "store_mb": cache.bytes / 1e6,
         "clips": options.clips,
         "clip_seconds": options.seconds,
         "batch": options.batch,
@@ -116,7 +120,13 @@ def _train(
     """
     torch.manual_seed(0)
     config = Wav2Vec2Config(
-        num_labels=CLASSES, layerdrop=0.0, mask_time_prob=0.0, use_weighted_layer_sum=summed
+        num_labels=CLASSES,
+        layerdrop=0.0,
+        mask_time_prob=0.0,
+        hidden_dropout=0.0,
+        attention_dropout=0.0,
+        activation_dropout=0.0,
+        use_weighted_layer_sum=summed,
     )
     extractor = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=False)
     labels = Dataset.from_dict({"label": [i % CLASSES for i in range(len(store))]})
@@ -143,24 +153,32 @@ def _train(
     return {
         "epoch": statistics.median(fitted.epoch_seconds[1:]),
         "with_evaluation": statistics.median(np.diff(logged).tolist()),
+        "losses": [entry["train_loss"] for entry in fitted.history],
         "cache": fitted.cached,
     }
+
+
+def _difference(expected: list[float], measured: list[float]) -> float:
+    """The largest relative difference of two lists of losses."""
+    differences = np.abs(np.subtract(measured, expected)) / np.abs(expected)
+    return float(differences.max())
 
 
 def table(depths: dict) -> str:
     lines = [
         "| frozen and cached | epoch without cache | with cache | ratio | ratio of wall times | "
-        "store | computed in |"
+        "largest difference of losses | store | computed in |"
     ]
-    lines.append("|---|---|---|---|---|---|---|")
+    lines.append("|---|---|---|---|---|---|---|---|")
     for name, row in depths.items():
         seconds = " | ".join(
             f"{row[way]['with_evaluation']:.2f} s" for way in ("uncached", "cached")
         )
+        difference = f"{row['loss_difference']:.0e}" if "loss_difference" in row else "not measured"
         size = f"{row['store_mb']:.1f} MB | {row['build_seconds']:.1f} s"
         lines.append(
             f"| {name} | {seconds} | {row['ratio']:.1f} x | {row['ratio_wall_time']:.1f} x | "
-            f"{size} |"
+            f"{difference} | {size} |"
         )
     return "\n".join(lines)
 

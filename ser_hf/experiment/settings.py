@@ -82,7 +82,7 @@ class FreezeSettings(Settings):
     ] = None
     encoder: Annotated[bool, Field(description="freeze the whole encoder")] = False
     cache: Annotated[
-        bool, Field(description="compute the output of the frozen encoder once for each clip")
+        bool, Field(description="compute the output of the frozen layers once for each clip")
     ] = False
 
     @property

@@ -1,8 +1,9 @@
-"""`freeze.cache`: computes the output of a frozen encoder or front end once, and trains on it.
+"""`freeze.cache`: computes the output of frozen layers or a front end once, and trains on it.
 
 During training, `CachedActivations` replace the frozen modules, and batches contain the activations
 of their clips. Checkpoints have only the other modules. After training, the frozen modules are
-restored, and the model is evaluated on waveforms.
+restored, and the model is evaluated on waveforms. `cached_layers` does this for encoders of which
+only the lower layers are frozen.
 """
 
 import dataclasses
@@ -26,18 +27,14 @@ from ..models.modeling_transfer import CNN14Encoder
 from ..utils.cache import format_size
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
+from .cached_layers import FRAMES, STATES, LayerReplacement
 from .cached_module import FRAME_MASK, CachedModule, cached_module
 from .collator import Collator
-from .feature_store import DTYPE, FeatureStore, Segment, open_feature_store, segments_of
+from .feature_store import FeatureStore, Segment, open_feature_store, segments_of
 from .freezing import Freezing, freeze
 from .sharding import sharding_library
 
 logger = logging.getLogger(__name__)
-
-# Keys of a batch besides inputs, mask and labels: stored activations (batch, states, frames, size)
-# and the number of frames of each clip (batch,).
-STATES = "cached_states"
-FRAMES = "cached_frames"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +97,7 @@ class CachedTraining:
         )
         self._waveforms = collator
         self.collator = CachedCollator(store, model, cached, collator.epoch)
-        self._replacement = Replacement(model, cached)
+        self._replacement = replace_frozen(model, cached)
         seconds = time.perf_counter() - began
         self.summary = CacheSummary(cached.description, len(store), store.bytes, seconds)
         logger.info(
@@ -146,7 +143,7 @@ class CachedCollator:
         # A stock head takes no mask if all inputs have the same length.
         has_stock_head = model.config.model_type != "ser_encoder"
         without_mask = has_stock_head and has_fixed_length(model.config)
-        self._masked = cached.kind == "encoder" and not without_mask
+        self._masked = cached.kind in ("encoder", "layers") and not without_mask
 
     def __call__(
         self, clips: list[dict[str, Any]], training: bool = False
@@ -156,7 +153,7 @@ class CachedCollator:
         frames = np.asarray([states.shape[1] for states in stored])
         longest = int(frames.max())
         batch_states = np.zeros(
-            (len(stored), self.store.states, longest, self.store.size), dtype=DTYPE
+            (len(stored), self.store.states, longest, self.store.size), dtype=self.store.dtype
         )
         for i, states in enumerate(stored):
             batch_states[i, :, : states.shape[1]] = states
@@ -206,6 +203,15 @@ def _vectors(activations: CachedActivations) -> torch.Tensor:
 def _no_features(activations: CachedActivations) -> tuple[torch.Tensor, torch.Tensor]:
     """Empty features in place of a front end whose output the cached encoder does not use."""
     return activations.states.new_zeros(len(activations.states), 1, 1), activations.mask
+
+
+def replace_frozen(
+    model: PreTrainedModel, cached: CachedModule
+) -> "Replacement | LayerReplacement":
+    """Let a model compute from stored activations, until `restore` of the result."""
+    if cached.kind == "layers":
+        return LayerReplacement(model, cached)
+    return Replacement(model, cached)
 
 
 class Replacement:

@@ -1,4 +1,4 @@
-"""The store of activations of clips: a memory-mapped file in half precision, and its index."""
+"""The store of activations of clips: a memory-mapped file of float16 or float32, and its index."""
 
 import dataclasses
 import hashlib
@@ -24,8 +24,7 @@ from ..utils.errors import UserError
 from .cached_module import RANDOM_SETTINGS, CachedModule, compute_activations
 from .collator import Collator
 
-_FORMAT = 5
-DTYPE = np.dtype(np.float16)
+_FORMAT = 6
 # The content of a larger store is not read to verify it.
 _VERIFIED_BYTES = 4e9
 # Parts of the names of settings that have no effect in evaluation mode, or only in the head.
@@ -68,13 +67,14 @@ class FeatureStore:
         with np.load(folder / "index.npz", allow_pickle=False) as index:
             self.states = int(index["states"])
             self.size = int(index["size"])
+            self.dtype = np.dtype(str(index["dtype"]))
             self.hash = str(index["hash"])
             self._frames = index["frames"]
             segments = index["segments"].tolist()
         self._numbers = {tuple(segment): i for i, segment in enumerate(segments)}
         self._ends = self.states * self.size * np.cumsum(self._frames, dtype=np.int64)
-        self._values = MappedFile(folder / "states", DTYPE)
-        if self.bytes != int(self._ends[-1]) * DTYPE.itemsize:
+        self._values = MappedFile(folder / "states", self.dtype)
+        if self.bytes != int(self._ends[-1]) * self.dtype.itemsize:
             raise ValueError(f"states has {self.bytes} bytes, not as many as the index describes")
 
     def __len__(self) -> int:
@@ -140,7 +140,7 @@ def _key(
     return key_of(
         {
             "format": _FORMAT,
-            "cached": [cached.kind, cached.states, cached.module],
+            "cached": [cached.kind, cached.states, cached.module, len(cached.layers)],
             "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
             "code": {name: type(module).__qualname__ for name, module in modules.items()},
             "own_code": _code_hashes(modules.values()),
@@ -226,11 +226,11 @@ def _build(
             activations, counts = compute_activations(model, cached, batch)
             for states, count in zip(activations, counts.tolist(), strict=True):
                 with np.errstate(over="ignore"):
-                    values = states[:, :count].numpy().astype(DTYPE)
+                    values = states[:, :count].numpy().astype(cached.dtype)
                 if not np.isfinite(values).all():
                     raise UserError(
                         f"freeze.cache: {cached.description} of the clip in row "
-                        f"{segments[len(frames)].row} exceed the range of float16; "
+                        f"{segments[len(frames)].row} exceed the range of {cached.dtype}; "
                         "leave out freeze.cache"
                     )
                 content = values.tobytes()
@@ -242,6 +242,7 @@ def _build(
         folder / "index.npz",
         states=cached.states,
         size=activations.shape[3],
+        dtype=cached.dtype.name,
         segments=np.asarray(segments, dtype=np.int64),
         frames=np.asarray(frames, dtype=np.int64),
         hash=content_hash.hexdigest(),

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from ..loading.encoders import ENCODERS, Encoder, encoder_entry
+from ..loading.encoders import ENCODERS, Encoder, encoder_config, encoder_entry
 from ..models.modeling_base import AcousticClassifier
 from ..models.modeling_pooled_encoder import PooledEncoderConfig
 from ..models.modeling_transfer import TransferClassifier
@@ -193,6 +193,10 @@ class Freezing:
                 f"freeze.{keys[1]}: contradicts freeze.{keys[0]}; leave out one of them"
             )
 
+    def frozen_layers(self, layers: int) -> int:
+        """The number of frozen layers of an encoder with `layers` layers, unless all is frozen."""
+        return self.layers if self.top_layers is None else layers - self.top_layers
+
     def trains(self, position: tuple[str, int], layers: int) -> bool:
         """Whether a part (`Structure.position`) of an encoder with `layers` layers is trainable."""
         kind, index = position
@@ -201,8 +205,7 @@ class Freezing:
         if self.encoder or (self.feature_encoder and kind == "stem"):
             return False
         if kind == "layer":
-            frozen = self.layers if self.top_layers is None else layers - self.top_layers
-            return index >= frozen
+            return index >= self.frozen_layers(layers)
         # Below the layers everything is frozen as soon as any layer is.
         return kind == "output" or (self.layers == 0 and self.top_layers is None)
 
@@ -254,13 +257,32 @@ def frozen_modules(model: nn.Module) -> list[nn.Module]:
     """The largest modules with only frozen parameters; the Trainer runs them in evaluation mode.
 
     Transformer layers are not split: a layer with LoRA adapters is in training mode as a whole. An
-    encoder with any trainable part still masks (SpecAugment) and drops layers at random.
+    encoder with any trainable part still masks (SpecAugment) and drops layers at random. Between
+    frozen modules there is no dropout either.
     """
     try:
-        layers = frozenset(structure(model).layers)
+        layers = structure(model).layers
     except UserError:  # no encoder, no layers
-        layers = frozenset()
-    return list(_largest_frozen("", model, layers))
+        layers = ()
+    frozen = list(_largest_frozen("", model, frozenset(layers)))
+    dropout = _dropout_below_layers(model, layers)
+    if dropout is not None and not any(dropout in module.modules() for module in frozen):
+        frozen.append(dropout)
+    return frozen
+
+
+def _dropout_below_layers(model: nn.Module, layers: Sequence[str]) -> nn.Dropout | None:
+    """The dropout of an encoder of transformers before its layers, if the lowest one is frozen."""
+    inner = innermost(model)
+    if not layers or encoder_config(inner.config).model_type not in ENCODERS:
+        return None
+    modules = {bare(name): module for name, module in model.named_modules()}
+    if any(parameter.requires_grad for parameter in modules[layers[0]].parameters()):
+        return None
+    list_of_layers, _, _ = layers[0].rpartition(".")
+    parent, _, _ = list_of_layers.rpartition(".")
+    dropout = modules.get(f"{parent}.dropout")
+    return dropout if isinstance(dropout, nn.Dropout) else None
 
 
 def _largest_frozen(name: str, module: nn.Module, layers: frozenset[str]) -> Iterator[nn.Module]:

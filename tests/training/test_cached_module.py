@@ -85,12 +85,52 @@ def test_activations_are_those_of_the_module_and_frames_those_of_the_mask():
     assert frames[1] < frames[0]
 
 
-def test_an_encoder_that_is_not_frozen_is_refused_with_the_key_that_freezes_it(encoder):
-    with pytest.raises(UserError) as error:
-        cached_module(encoder("wav2vec2"), Freezing(layers=1))
-    assert str(error.value) == (
-        "freeze.cache: only a fully frozen encoder can be cached; set freeze.encoder: true"
-    )
+STILL = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0, "layerdrop": 0.0}
+
+
+def test_an_encoder_without_frozen_layers_is_refused_with_the_keys_that_freeze_it(encoder):
+    for freezing in (Freezing(), Freezing(feature_encoder=True), Freezing(top_layers=2)):
+        with pytest.raises(UserError) as error:
+            cached_module(encoder("wav2vec2", options=STILL), freezing)
+        assert str(error.value) == (
+            "freeze.cache: no layer of the encoder is frozen; set freeze.layers, "
+            "freeze.top_layers or freeze.encoder"
+        )
+
+
+@pytest.mark.parametrize("freezing", [Freezing(layers=1), Freezing(top_layers=1)])
+def test_of_a_partly_frozen_encoder_the_states_below_the_first_trained_layer_are_stored(
+    encoder, freezing
+):
+    cached = cached_module(encoder("wav2vec2", options=STILL), freezing)
+    assert cached.kind == "layers"
+    assert cached.states == 1
+    assert cached.layers == ("wav2vec2.encoder.layers.0",)
+    assert cached.dtype.name == "float32"
+    assert cached.contains("wav2vec2.feature_extractor.conv_layers.0.conv.weight")
+    assert cached.contains("wav2vec2.encoder.layers.0.attention.q_proj.weight")
+    assert not cached.contains("wav2vec2.encoder.layers.1.attention.q_proj.weight")
+    assert not cached.contains("classifier.weight")
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"mask_time_prob": 0.1}, "mask_time_prob"),
+        ({"mask_feature_prob": 0.1}, "mask_feature_prob"),
+        ({"layerdrop": 0.1}, "layerdrop"),
+    ],
+)
+def test_random_changes_below_the_trained_layers_are_refused(encoder, settings, key):
+    model = encoder("wav2vec2", options=STILL | settings)
+    with pytest.raises(UserError, match=rf"^freeze.cache: model\.{key} .*leave out freeze.cache"):
+        cached_module(model, Freezing(layers=1))
+
+
+@pytest.mark.parametrize("kind", ["whisper", "emotion2vec"])
+def test_encoders_that_can_only_be_stored_as_a_whole_are_refused(encoder, kind):
+    with pytest.raises(UserError, match=r"^freeze.cache: only the whole encoder"):
+        cached_module(encoder(kind), Freezing(layers=1))
 
 
 @pytest.mark.parametrize("kind", ["sew", "audio-spectrogram-transformer"])

@@ -3,6 +3,7 @@ any training.
 """
 
 import dataclasses
+import functools
 import json
 import logging
 
@@ -130,11 +131,27 @@ def test_a_training_on_the_cache_is_the_same(trained, clips, store, tmp_path, ca
     assert "cached all 3 hidden states of the encoder" in caplog.text
 
 
+def test_a_training_of_the_last_layer_is_the_same_on_the_cache(trained, clips, store):
+    """AdamW divides small gradients by their size, so that weights differ more than losses."""
+    last = Freezing(top_layers=1)
+    fast = trained(freezing=last)
+    full = trained(freezing=last, cached=False, folder="full")
+    assert_near(_curve(fast), _curve(full), 1e-5)
+    assert fast.cached.cached == "all 2 states up to layer 1 of 2"
+    states = fast.trainer.model.state_dict()
+    for name, value in full.trainer.model.state_dict().items():
+        torch.testing.assert_close(states[name], value, rtol=0, atol=1e-4)
+    evaluated = clip_table(clips, [10, 11], store)
+    assert_near(predict(fast.trainer, evaluated)[1], predict(full.trainer, evaluated)[1], 1e-5)
+
+
 class _Killed(Exception):
     pass
 
 
-def test_an_interrupted_training_resumes_on_the_cache(trained, tmp_path):
+@pytest.mark.parametrize("freezing", [WHOLE, Freezing(top_layers=1)], ids=["whole", "layers"])
+def test_an_interrupted_training_resumes_on_the_cache(freezing, trained, tmp_path):
+    trained = functools.partial(trained, freezing=freezing)
     whole = trained(num_train_epochs=3, average="ema")
 
     def kill(epoch, metrics):

@@ -16,7 +16,7 @@ from ser_hf.training.arguments import seed_everything
 from ser_hf.training.cached_module import cached_module
 from ser_hf.training.clips import clip_table
 from ser_hf.training.collator import Collator
-from ser_hf.training.feature_cache import CachedCollator, Replacement
+from ser_hf.training.feature_cache import CachedCollator, replace_frozen
 from ser_hf.training.feature_store import open_feature_store, segments_of
 from ser_hf.training.freezing import Freezing, freeze, frozen_modules
 
@@ -90,7 +90,7 @@ def replayed(store, tmp_path):
             own,
             collator,
             CachedCollator(cache, own, cached, collator.epoch),
-            Replacement(own, cached),
+            replace_frozen(own, cached),
         )
 
     return build
@@ -218,3 +218,77 @@ def test_padding_does_not_change_a_batch(encoder_folder, labels, clips, store, r
     with torch.no_grad():
         logits = own(**{key: value for key, value in together.items() if key != "labels"}).logits
     torch.testing.assert_close(logits, _logits(own, frozen, validation), rtol=1e-4, atol=1e-4)
+
+
+LAYERED = [
+    *("wav2vec2", "wav2vec2-layer", "wav2vec2-stable", "mms", "hubert", "hubert-large", "wavlm"),
+    *("wavlm-large", "unispeech", "unispeech-sat", "data2vec-audio", "wav2vec2-conformer"),
+    "wav2vec2-bert",
+]
+HEADS = {"stock": {}, "stock sum": SUMMED, "ours": OURS, "ours sum": OURS | SUMMED}
+LAYERED_AND_HEADS = [(kind, head) for kind in LAYERED for head in ("stock", "ours sum")]
+LAYERED_AND_HEADS += [("wav2vec2", "stock sum"), ("wavlm", "stock sum"), ("wav2vec2", "ours")]
+
+
+@pytest.mark.parametrize(("kind", "head"), LAYERED_AND_HEADS)
+def test_the_upper_layers_train_the_same(
+    kind, head, encoder_folder, labels, clips, store, replayed
+):
+    """Dropout of the trained layers stays: both trainings draw the same random numbers."""
+    plan = _plan(encoder_folder(kind), labels, **HEADS[head])
+    if kind != "wav2vec2-bert":  # its extractor pads frames, so that random numbers differ
+        for name in ("hidden_dropout", "attention_dropout"):
+            setattr(getattr(plan.config, "encoder", plan.config), name, 0.1)
+    lowest = Freezing(layers=1)
+    seed_everything(0)
+    real = build_model(plan)
+    freeze(real, lowest)
+    # Training clips of one length, so that padding has no effect.
+    train = clip_table(clips, range(6), store, window=LENGTH).filter(
+        lambda clip: clip["start"] == 0
+    )
+    train = train.from_dict(train.to_dict() | {"length": [2000] * len(train)})
+    validation = clip_table(clips, range(6, 12), store, window=9000)
+    _make_it_count(real, Collator.for_model(real.config, store, plan.extractor), validation)
+    copied, collator, frozen, replacement = replayed(
+        real,
+        plan.extractor,
+        lowest,
+        train,
+        validation,
+        batch_size=4,
+        padding_safe=plan.padding_safe,
+    )
+    losses = []
+    for model, source in ((real, collator), (copied, frozen)):
+        torch.manual_seed(3)
+        turns = [[0, 1, 2], [3, 4, 5], [5, 0, 3]]
+        losses.append(_steps(model, [source([train[i] for i in turn], True) for turn in turns]))
+    np.testing.assert_allclose(*losses, rtol=1e-5, atol=1e-5)
+    assert len({*losses[0]}) == 3
+
+    true = _logits(real, collator, validation)
+    scale = max(1, true.abs().max().item())
+    stored = _logits(copied, frozen, validation)
+    torch.testing.assert_close(stored, true, rtol=0, atol=2e-5 * scale)
+    replacement.restore()
+    assert list(copied.state_dict()) == list(real.state_dict())
+    restored = _logits(copied, collator, validation)
+    torch.testing.assert_close(restored, true, rtol=0, atol=2e-5 * scale)
+
+
+def test_padding_does_not_change_stored_lower_layers(
+    encoder_folder, labels, clips, store, replayed
+):
+    validation = clip_table(clips, range(4), store)
+    plan = _plan(encoder_folder("wav2vec2"), labels)
+    model = build_model(plan)
+    lowest = Freezing(top_layers=1)
+    freeze(model, lowest)
+    copied, collator, frozen, _ = replayed(model, plan.extractor, lowest, validation)
+    together = frozen([validation[i] for i in range(4)])
+    del together["labels"]
+    copied.eval()
+    with torch.no_grad():
+        logits = copied(**together).logits
+    torch.testing.assert_close(logits, _logits(model, collator, validation), rtol=0, atol=1e-5)

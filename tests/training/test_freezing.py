@@ -158,6 +158,7 @@ BELOW = "pos_conv_embed layer_norm layers.0 layers.1"
                 "feature_extractor",
                 "feature_projection",
                 *(f"encoder.{name}" for name in BELOW.split()),
+                "encoder.dropout",  # before the layers
             ],
         ),
         (Freezing(encoder=True), [""]),
