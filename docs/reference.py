@@ -217,6 +217,27 @@ def metric_definitions():
     return "| key | name | definition |\n|---|---|---|\n" + "".join(rows)
 
 
+def corpus_licenses():
+    """The license of each corpus, and whether it excludes commercial use."""
+    from ser_hf.corpora.registry import OWN_CORPORA, metadata_of
+    from ser_hf.corpora.catalog import corpus_settings
+
+    rows = []
+    for name, module in OWN_CORPORA.items():
+        if not hasattr(module, "LICENSE"):
+            continue  # the user describes these corpora
+        metadata = metadata_of(corpus_settings(name, root="."))
+        title = f"[{metadata.title}]({metadata.url})" if metadata.url else metadata.title
+        license = "none of the standard ones" if metadata.license == "other" else metadata.license
+        commercial = "no" if metadata.non_commercial else "yes"
+        speech = "acted" if metadata.acted else "not acted"
+        rows.append(f"| {title} | `{name}` | {license} | {commercial} | {speech} |\n")
+    return (
+        "| corpus | `corpus.name` | license | commercial use | speech |\n"
+        "|---|---|---|---|---|\n" + "".join(rows)
+    )
+
+
 PARTS = {part.__name__: part for part in (command_line, python_api)}
 
 # Pages that are in the repository with what follows from the code.
@@ -225,6 +246,7 @@ STORED = {
     "network-keys.md": network_keys,
     "report-keys.md": report_keys,
     "metrics.md": metric_definitions,
+    "licenses.md": corpus_licenses,
 }
 
 
