@@ -6,7 +6,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 OF_THE_SITE = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")),
+    *(
+        ROOT / name
+        for name in ("README.md", "AGENTS.md", "CONTRIBUTING.md", "benchmarks/README.md")
+    ),
     *OF_THE_SITE,
 ]
 
