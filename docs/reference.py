@@ -219,8 +219,8 @@ def metric_definitions():
 
 def corpus_licenses():
     """The license of each corpus, and whether it excludes commercial use."""
-    from ser_hf.corpora.registry import OWN_CORPORA, metadata_of
     from ser_hf.corpora.catalog import corpus_settings
+    from ser_hf.corpora.registry import OWN_CORPORA, metadata_of
 
     rows = []
     for name, module in OWN_CORPORA.items():
