@@ -1,7 +1,7 @@
 """A demo of a speech emotion recognition model.
 
-Record or upload a clip, or see predictions while you speak. facts.json beside it describes the
-model; audio files in examples/ are offered as examples.
+Record or upload speech, or see predictions while you speak. A long recording is divided into turns:
+speech that is found, windows, or those of a file. facts.json beside it describes the model.
 Recordings stay in this process: they are sent nowhere else, and their files are deleted.
 """
 
@@ -16,9 +16,12 @@ from pathlib import Path
 
 import gradio as gr
 import numpy as np
+import picture
 import soundfile
 import soxr
+import turns
 from transformers import pipeline
+from turns import PageError, Turn
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 FOLDER = Path(__file__).resolve().parent
@@ -42,12 +45,18 @@ THRESHOLD = getattr(CONFIG, "unknown_threshold", None)
 
 # seconds of a recording
 SHORTEST = 0.1
-LONGEST = 600.0
+LONGEST = 7200.0
+BLOCK = 2**20  # samples of each channel that are read at once
 QUIET = 1e-3  # a peak below it (-60 dBFS) is silence
 # seconds between two live predictions, and seconds of them that stay visible
 EVERY = 1
 SHOWN = 120
 BATCH = 8
+# The shortest and the longest turn of speech in seconds: the lengths of most training clips.
+SHORTEST_TURN, LONGEST_TURN = getattr(CONFIG, "clip_seconds", None) or (1.0, 8.0)
+LENGTHS = (max(SHORTEST, SHORTEST_TURN), max(LONGEST_TURN, 2 * SHORTEST_TURN, SHORTEST))
+SPEECH = "speech that is found"
+WINDOWS = "windows"
 
 # Of each label; labels that are no emotions get the remaining colors.
 EMOTIONS = {label.lower() for label in LABELS}
@@ -83,43 +92,64 @@ CSS = """
 .strips li { grid-template-columns: 5.5rem 1fr; }
 .strips svg { width: 100%; height: 1.8rem; border-bottom: 1px solid var(--border-color-primary); }
 .strips path { stroke: currentColor; stroke-width: .5px; vector-effect: non-scaling-stroke; }
+.strips .lane svg { height: 1.4rem; border: 0; }
+.strips .lane:first-child svg { height: 3rem; }
+.strips .lane path, .strips .lane rect { stroke: none; }
+.strips .legend { display: flex; flex-wrap: wrap; gap: .2rem .9rem; margin: .4rem 0 .4rem 6.1rem;
+  font-size: .85rem; }
+.strips .legend i { display: inline-block; width: .8rem; height: .8rem; margin-right: .3rem;
+  vertical-align: -.05rem; outline: 1px solid color-mix(in srgb, currentColor 40%, transparent);
+  outline-offset: -1px; }
+.prediction .table { overflow-x: auto; margin: .8rem 0; }
+.prediction table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+.prediction caption { text-align: left; margin-bottom: .3rem; }
+.prediction :is(td, th) { padding: .15rem .6rem; text-align: right; white-space: nowrap;
+  border: 0 solid var(--border-color-primary) !important; border-bottom-width: 1px !important; }
+.prediction :is(td, th):first-child { text-align: left; padding-left: 0; }
+.prediction summary { cursor: pointer; }
 .strips .times { display: flex; justify-content: space-between; margin-left: 6.1rem;
   font-size: .85rem; }
 """
 
 
-class RecordingError(ValueError):
-    """A recording that cannot be used; the message is shown on the page."""
-
-
 def read(path: str) -> tuple[np.ndarray, float]:
-    """Read the first `LONGEST` seconds of a file.
+    """Read the first `LONGEST` seconds of a file, block by block.
 
     Returns:
         Float32 (samples,) in [-1, 1], mono at `RATE`, and the seconds of the whole file.
 
     Raises:
-        RecordingError: for a file without usable audio.
+        PageError: for a file without usable audio.
     """
     try:
         with soundfile.SoundFile(path) as file:
             rate = file.samplerate
-            seconds = file.frames / file.samplerate
-            channels = file.read(math.ceil(LONGEST * rate), dtype="float32", always_2d=True)
-            samples = channels.mean(axis=1)
+            seconds = file.frames / rate
+            resampler = soxr.ResampleStream(rate, RATE, 1, dtype="float32")
+            parts = []
+            frames = 0
+            most = math.ceil(LONGEST * rate)
+            while frames < most:
+                block = file.read(min(BLOCK, most - frames), dtype="float32", always_2d=True)
+                if not len(block):
+                    break
+                frames += len(block)
+                mono = np.ascontiguousarray(block.mean(axis=1))
+                parts.append(mono if rate == RATE else resampler.resample_chunk(mono))
+            if rate != RATE:
+                parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
     except soundfile.LibsndfileError:
-        raise RecordingError(
-            "This file cannot be read as audio; use WAV, FLAC, MP3 or OGG."
-        ) from None
-    if not len(samples):
-        raise RecordingError("This recording is empty.")
-    if len(samples) < SHORTEST * rate:
-        raise RecordingError(f"This recording is shorter than {SHORTEST} s.")
+        raise PageError("This file cannot be read as audio; use WAV, FLAC, MP3 or OGG.") from None
+    if not frames:
+        raise PageError("This recording is empty.")
+    samples = np.concatenate(parts)
+    if frames < SHORTEST * rate:
+        raise PageError(f"This recording is shorter than {SHORTEST} s.")
     if not np.isfinite(samples).all():
-        raise RecordingError("This recording contains samples that are not numbers.")
+        raise PageError("This recording contains samples that are not numbers.")
     if np.abs(samples).max() < QUIET:
-        raise RecordingError("This recording is silent.")
-    return soxr.resample(samples, rate, RATE), seconds
+        raise PageError("This recording is silent.")
+    return samples, seconds
 
 
 def limits() -> tuple[float, float]:
@@ -162,44 +192,129 @@ def sliding(samples: np.ndarray) -> tuple[list[np.ndarray], list[float]]:
 
 
 def probabilities(clips: list[np.ndarray]) -> Iterator[np.ndarray]:
-    """The pipeline's probabilities (labels,) of each clip; all clips have one length."""
-    for i in range(0, len(clips), BATCH):
-        inputs = [{"raw": clip, "sampling_rate": RATE} for clip in clips[i : i + BATCH]]
-        for rows in CLASSIFIER(inputs, batch_size=BATCH, top_k=None):
+    """The pipeline's probabilities (labels,) of each clip.
+
+    Clips of different lengths are predicted one by one: not every model ignores padding.
+    """
+    size = BATCH if len({len(clip) for clip in clips}) == 1 else 1
+    for i in range(0, len(clips), size):
+        inputs = [{"raw": clip, "sampling_rate": RATE} for clip in clips[i : i + size]]
+        for rows in CLASSIFIER(inputs, batch_size=size, top_k=None):
             scores = {row["label"]: row["score"] for row in rows}
             yield np.array([scores[label] for label in LABELS])
 
 
+def of_turns(samples: np.ndarray, cut: list[Turn], progress: gr.Progress) -> list[np.ndarray]:
+    """The probabilities of turns; those of a turn that is too long are the mean of its windows."""
+    clips = []
+    for turn in cut:
+        first = round(turn.start * RATE)
+        clips.append(samples[first : max(round(turn.end * RATE), first + 1)])
+    predictions = []
+    for clip in progress.tqdm(clips, desc="predicting", unit="turns"):
+        pieces = [clip] if len(clip) <= WHOLE * RATE else sliding(clip)[0]
+        predictions.append(np.mean(list(probabilities(pieces)), axis=0))
+    return predictions
+
+
+def divided(
+    samples: np.ndarray, path: str, turn_file: str | None, division: str, progress: gr.Progress
+) -> tuple[list[Turn], str]:
+    """The turns of a recording, and what they are; there are none for a division into windows.
+
+    Raises:
+        PageError: if the file of turns is wrong.
+    """
+    seconds = len(samples) / RATE
+    if turn_file is not None:
+        listed = turns.read_turns(turn_file, path, seconds)
+        used = [turn for turn in listed if turn.end - turn.start >= SHORTEST]
+        left_out = len(listed) - len(used)
+        if not used:
+            raise PageError(f"All turns of the file are shorter than {SHORTEST} s.")
+        note = f", without {left_out} shorter than {SHORTEST} s" if left_out else ""
+        return used, f"turns of the file{note}"
+    if division == SPEECH and turns.FINDS_SPEECH:
+
+        def search(share: float) -> None:
+            progress(share, desc="finding speech")
+
+        return turns.find_speech(samples, RATE, LENGTHS, search), "turns of speech"
+    return [], ""
+
+
 def predict(
     path: str | None,
+    turn_file: str | None = None,
+    division: str = SPEECH,
     progress: gr.Progress = gr.Progress(),  # noqa: B008 (gradio's own way)
 ) -> tuple[str, str]:
-    """Probabilities of a recording, and those over time if it is longer than a window."""
+    """Probabilities of a recording, and those over time if it is longer than a window.
+
+    Args:
+        turn_file: a file with the turns of the recording.
+        division: how a recording without such a file is divided, `SPEECH` or `WINDOWS`.
+    """
     if path is None:
         return "", ""
     try:
         samples, seconds = read(path)
-    except RecordingError as error:
-        return f'<div class="prediction" role="alert"><p>{error}</p></div>', ""
-    windows: list[np.ndarray] = []
-    borders: list[float] = []
+        cut: list[Turn] = []
+        if turn_file is not None or len(samples) > WINDOW * RATE:
+            cut, kind = divided(samples, path, turn_file, division, progress)
+    except PageError as error:
+        return f'<div class="prediction" role="alert"><p>{html.escape(str(error))}</p></div>', ""
     predictions: list[np.ndarray] = []
-    if len(samples) > WINDOW * RATE:
+    if cut:
+        predictions = of_turns(samples, cut, progress)
+        weights = [turn.end - turn.start for turn in cut]
+    elif len(samples) > WINDOW * RATE:
         windows, borders = sliding(samples)
         bar = progress.tqdm(probabilities(windows), total=len(windows), unit="windows")
         predictions = list(bar)
+        weights = [1.0] * len(windows)
+        cut = [Turn(*times) for times in zip(borders[:-1], borders[1:], strict=True)]
+        kind = f"windows of {WINDOW:g} s"
     if len(samples) <= WHOLE * RATE:
-        cut = FIXED is not None and seconds > FIXED
-        what = f"the first {FIXED:g} s of {seconds:.1f} s" if cut else f"all of {seconds:.1f} s"
+        is_cut = FIXED is not None and seconds > FIXED
+        what = f"the first {FIXED:g} s of {seconds:.1f} s" if is_cut else f"all of {seconds:.1f} s"
         prediction = next(probabilities([samples]))
     else:
-        prediction = np.mean(predictions, axis=0)
-        what = f"{seconds:.0f} s, mean of {len(windows)} windows of {WINDOW:g} s"
+        prediction = np.average(predictions, axis=0, weights=weights)
+        what = f"{seconds:.0f} s, mean of {len(cut)} {kind}"
     if seconds > LONGEST:
         what += f" in the first {LONGEST:g} s"
     if np.isnan(prediction).any():
         what = "The predictions of the model are not numbers."
-    return bars(prediction, what), strips(predictions, borders)
+    over_time = timeline(samples, cut, predictions, kind) if cut else ""
+    return bars(prediction, what), over_time
+
+
+def timeline(samples: np.ndarray, cut: list[Turn], predictions: list[np.ndarray], kind: str) -> str:
+    """Predictions of turns as HTML: waveform, lanes of speakers, strips of labels, and tables."""
+    seconds = len(samples) / RATE
+    head = f"<p>{len(cut):,} {html.escape(kind)}</p>"
+    rows = picture.waveform(samples)
+    names = below = tables = ""
+    if not RATED:
+        labels = [decided(prediction) for prediction in predictions]
+        colors = dict(zip(LABELS, COLORS, strict=True))
+        rows += picture.lanes(cut, labels, colors, seconds)
+        names = picture.legend(labels, LABELS, colors)
+        values = [f"{prediction.max():.3f}" for prediction in predictions]
+        tables = picture.seconds_table(cut, labels, LABELS)
+        tables += picture.turn_list(cut, labels, values)
+    spans = [(turn.start, turn.end) for turn in cut]
+    below = strips(predictions, spans, (0.0, seconds))
+    lanes = f'<div class="prediction strips">{head}<ol>{rows}</ol>{names}</div>'
+    return f'{lanes}{below}<div class="prediction">{tables}</div>'
+
+
+def decided(prediction: np.ndarray) -> str:
+    """The label with the highest probability, or unknown below the model's threshold."""
+    if THRESHOLD is not None and prediction.max() < THRESHOLD:
+        return picture.UNKNOWN
+    return LABELS[int(prediction.argmax())]
 
 
 def predict_live(
@@ -245,10 +360,12 @@ def predict_live(
     borders = [*state["borders"], now]
     gone = sum(border < now - SHOWN for border in borders[1:])
     state |= {"predictions": predictions[gone:], "borders": borders[gone:], "skip": max(0, skip)}
+    first = state["borders"][0]
+    spans = list(zip(state["borders"][:-1], state["borders"][1:], strict=True))
     return (
         state,
         bars(prediction, what, ranked=False),
-        strips(state["predictions"], state["borders"], at_least=10.0),
+        strips(state["predictions"], spans, (first, max(now, first + 10.0))),
     )
 
 
@@ -275,10 +392,10 @@ def bars(prediction: np.ndarray, what: str, ranked: bool = True) -> str:
 
     headline = what
     if valid and not RATED:
-        best = LABELS[int(prediction.argmax())]
-        if THRESHOLD is not None and prediction.max() < THRESHOLD:
-            what = f"no probability reaches {THRESHOLD:.2f}, highest: {best}; {what}"
-            best = "unknown"
+        best = decided(prediction)
+        if best == picture.UNKNOWN:
+            highest = LABELS[int(prediction.argmax())]
+            what = f"no probability reaches {THRESHOLD:.2f}, highest: {highest}; {what}"
         headline = f"<strong>{html.escape(best)}</strong> ({html.escape(what)})"
     role = ' role="status"' if ranked else ""  # read out by screen readers, but not every second
     return f'<div class="prediction"{role}><p>{headline}</p><ol>{"".join(rows)}</ol></div>'
@@ -290,48 +407,44 @@ def number(prediction: float, label: int) -> str:
     return f"{low + prediction * (high - low):.2f}" if RATED else f"{prediction:.3f}"
 
 
-def strips(predictions: list[np.ndarray], borders: list[float], at_least: float = 0.0) -> str:
+def strips(
+    predictions: list[np.ndarray], spans: list[tuple[float, float]], shown: tuple[float, float]
+) -> str:
     """Predictions over time as HTML, a strip for each label; NaN leaves a gap.
 
     Args:
-        borders: seconds at which each prediction begins, and the last one ends.
-        at_least: seconds that the strips cover at least.
+        spans: the start and the end of each prediction in seconds.
+        shown: the first and the last second of the strips.
     """
     if not predictions:
         return ""
-    first = borders[0]
-    end = max(borders[-1], borders[0] + at_least)
+    first, end = shown
     rows = []
     for i, label in enumerate(LABELS):
         steps = []
         values = []
-        for prediction, begin, border in zip(predictions, borders[:-1], borders[1:], strict=True):
+        for prediction, span in zip(predictions, spans, strict=True):
             if np.isnan(prediction[i]):
                 continue
             values.append(prediction[i])
-            left = 1000 * (begin - first) / (end - first)
-            right = 1000 * (border - first) / (end - first)
+            left, right = (1000 * (at - first) / (end - first) for at in span)
             top = 1 - np.clip(prediction[i], 0, 1)
             steps.append(f"M{left:.1f} 1V{top:.3f}H{right:.1f}V1Z")
         mean = np.mean(values) if values else 0
-        picture = (
+        drawing = (
             '<svg viewBox="0 0 1000 1" preserveAspectRatio="none" role="img" '
             f'aria-label="{number(mean, i)} on average">'
             f'<path d="{"".join(steps)}" fill="{COLORS[i]}"/></svg>'
         )
-        rows.append(f'<li><span class="label">{html.escape(label)}</span>{picture}</li>')
-    times = "".join(f"<span>{clock(at)}</span>" for at in (first, (first + end) / 2, end))
+        rows.append(f'<li><span class="label">{html.escape(label)}</span>{drawing}</li>')
+    moments = (first, (first + end) / 2, end)
+    times = "".join(f"<span>{picture.clock(moment)}</span>" for moment in moments)
     full = "the highest rating" if RATED else "a probability of 1"
     head = f"<p>Over time: the full height of a strip is {full}.</p>"
     return (
         f'<div class="prediction strips">{head}<ol>{"".join(rows)}</ol>'
         f'<div class="times">{times}</div></div>'
     )
-
-
-def clock(seconds: float) -> str:
-    """Minutes and seconds."""
-    return f"{round(seconds) // 60}:{round(seconds) % 60:02d}"
 
 
 def about() -> str:
@@ -366,8 +479,26 @@ with gr.Blocks(title=FACTS["title"], analytics_enabled=False, delete_cache=(300,
         audio = gr.Audio(
             sources=["upload", "microphone"], type="filepath", buttons=[], label="Speech"
         )
-        shown = [gr.HTML(elem_id="recording"), gr.HTML()]
-        audio.change(predict, audio, shown, api_visibility="private")
+        with gr.Accordion("Turns of a long recording", open=False):
+            division = gr.Radio(
+                [SPEECH, WINDOWS],
+                value=SPEECH if turns.FINDS_SPEECH else WINDOWS,
+                label="Divide it into",
+                visible=turns.FINDS_SPEECH,
+            )
+            turn_file = gr.File(
+                file_types=turns.SUFFIXES,
+                label="or take the turns of a file, as a speaker diarizer writes it: "
+                + ", ".join(turns.SUFFIXES),
+            )
+        shown = [gr.HTML(elem_id="recording"), gr.HTML(elem_id="over_time")]
+        gr.on(
+            [audio.change, turn_file.change, division.change],
+            predict,
+            [audio, turn_file, division],
+            shown,
+            api_visibility="undocumented",
+        )
     with gr.Tab("Live"):
         microphone = gr.Audio(
             sources=["microphone"], type="numpy", streaming=True, buttons=[], label="Speech"
@@ -389,7 +520,7 @@ if __name__ == "__main__":
         theme=gr.themes.Default(font=FONTS, font_mono=CODE_FONTS),
         css=CSS,
         share=False,
-        max_file_size="200mb",
+        max_file_size="500mb",
         run_history=False,  # it would keep recordings in the browser
         enable_monitoring=False,
         ssr_mode=False,

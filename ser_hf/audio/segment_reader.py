@@ -5,6 +5,7 @@ the nearest sample of `end`, resampled by itself.
 """
 
 import dataclasses
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ from .containers import Content, Layout, layout_of
 from .decode import (
     AudioError,
     Decoded,
+    Header,
     ReadSamples,
     check_announced,
     checked,
@@ -144,6 +146,26 @@ def decode_segment(
     if isinstance(decoded, AudioError):
         raise decoded
     return decoded
+
+
+def divisible_header(path: str, data: bytes | None = None) -> Header | None:
+    """The size of a recording whose parts can be decoded by themselves.
+
+    Returns:
+        The size, or None if the recording has to be decoded as a whole: it consists of several
+        joined recordings, its length is an estimate, or it cannot be read.
+    """
+    if data is None and not os.path.isfile(path):  # opening a pipe would wait
+        return None
+    try:
+        with Content(path, data) as content:
+            layout = layout_of(content, thorough=True)
+            if layout.parts or layout.is_estimate or layout.shortfall is not None:
+                return None
+            with opened(content, layout, None) as file:
+                return Header(file.frames, file.samplerate, file.channels)
+    except (RuntimeError, OSError, TypeError, ValueError):
+        return None
 
 
 def _may_be_longer(file: soundfile.SoundFile, layout: Layout, segments: Sequence[Segment]) -> bool:

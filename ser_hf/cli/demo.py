@@ -4,6 +4,7 @@ import importlib.util
 import os
 import runpy
 import socket
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -84,6 +85,7 @@ def _serve(page: "Demo", folder: Path, port: int) -> None:
     os.environ["GRADIO_SERVER_PORT"] = str(port)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "recordings")
+    sys.path.insert(0, str(space))  # app.py imports the files beside it
     runpy.run_path(str(space / "app.py"), run_name="__main__")
 
 

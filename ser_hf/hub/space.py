@@ -24,7 +24,15 @@ torch>=2.11,<2.13
 numpy>=2,<3
 soundfile>=0.13,<0.15
 soxr>=1.0,<2
+silero-vad>=6.2,<7
+praatio>=6.2,<7
 """
+# The files of the page, and where they are in hub_cards.
+PAGE_FILES = {
+    "app.py": "space_app.py",
+    "picture.py": "space_picture.py",
+    "turns.py": "space_turns.py",
+}
 LIMITS = [
     "Its model card describes its training data and how well it performs. Expect lower accuracy on "
     "other speakers, languages, telephones and noise.",
@@ -84,7 +92,7 @@ class SpaceFacts:
 
 
 def write_space(folder: str | Path, demo: Demo) -> Path:
-    """Write a Gradio Space: app.py, requirements.txt, README.md and facts.json.
+    """Write a Gradio Space: its page, requirements.txt, README.md and facts.json.
 
     An existing Space is replaced.
 
@@ -104,7 +112,8 @@ def write_space(folder: str | Path, demo: Demo) -> Path:
     if report and "openSMILE" in report.model.preparation:
         requirements += OPENSMILE
     with atomic_folder(folder, "folder") as partial:
-        (partial / "app.py").write_bytes((packaged("hub_cards") / "space_app.py").read_bytes())
+        for name, source in PAGE_FILES.items():
+            (partial / name).write_bytes((packaged("hub_cards") / source).read_bytes())
         (partial / "requirements.txt").write_text(requirements, encoding="utf-8")
         write_json(partial / "facts.json", dataclasses.asdict(facts))
         (partial / "README.md").write_text(_readme(facts, on_hub), encoding="utf-8")

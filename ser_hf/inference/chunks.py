@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from ..audio.decode import AudioError, Decoded, NotAudioError, decode, read_header
-from ..audio.remarks import Remark
-from ..audio.segment_reader import decode_segments, runs
+from ..audio.remarks import Remark, RemarkKind
+from ..audio.segment_reader import decode_segments, divisible_header, runs
 from ..models.preparation import Preparation, prepare_waveform
 from ..utils.order import in_order
 from ..utils.recordings import OTHER_SUFFIXES, conversion_advice, is_lfs_pointer
+from ..utils.segments import Segment
 from .recordings import AUDIO_SUFFIXES, Recording
 from .timeline import Grid, Position
 
@@ -22,7 +23,11 @@ CHUNK_SAMPLES = 2**25  # about 35 minutes at 16 kHz, 134 MB; a longer recording 
 # The first chunk is ready soon; later ones fill their batches better.
 _FIRST_SAMPLES = 2**19
 _MOST_SAMPLES = 2**23
-
+# The windows of a longer recording are decoded in stretches of about this length, in seconds.
+_STRETCH_SECONDS = 300
+# Seconds before and after a stretch that are decoded too, so that its resampled samples are those
+# of the whole recording.
+_MARGIN_SECONDS = 1
 
 _UNSUPPORTED_SUFFIXES = OTHER_SUFFIXES - AUDIO_SUFFIXES
 
@@ -57,6 +62,25 @@ class Chunk:
     def lengths(self) -> np.ndarray:
         """The number of samples of each clip, (clips,)."""
         return np.array([len(waveform) for waveform in self.waveforms], dtype=np.int64)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Item:
+    """What is decoded at once: a recording, a segment of it, or a stretch with several windows.
+
+    Attributes:
+        segment: the part to decode; None for the whole recording.
+        windows: (start, length) of the windows of a stretch, in samples of the recording; None if
+            the windows follow from the decoded samples.
+        first: the number of the first of these windows.
+        total: how many windows the recording has.
+    """
+
+    recording: Recording
+    segment: Segment | None
+    windows: list[tuple[int, int]] | None = None
+    first: int = 0
+    total: int = 0
 
 
 class _ChunkBuilder:
@@ -130,26 +154,37 @@ def read_chunks(
         sampling_rate=sampling_rate,
         preparation=None if positioned else preparation,
     )
+    items = itertools.chain.from_iterable(
+        _items(recording, sampling_rate, grid) for recording in recordings
+    )
     decoded = in_order(
         read,
-        runs((recording, recording.path, recording.segment) for recording in recordings),
+        runs((item, item.recording.path, item.segment) for item in items),
         size=lambda run: _samples_in_memory(run, sampling_rate),
         most=CHUNK_SAMPLES,
     )
 
     builder = _ChunkBuilder(sampling_rate, positioned)
-    for recording, result in itertools.chain.from_iterable(decoded):
+    unreadable = None
+    for item, result in itertools.chain.from_iterable(decoded):
+        recording = item.recording
         if isinstance(result, AudioError):
             if skipped is None:
                 raise AudioError(f"{result} (--on-error skip leaves such files out)")
-            skipped(recording, str(result))
+            if recording.id != unreadable:  # several stretches of a recording are one message
+                skipped(recording, str(result))
+            unreadable = recording.id
             continue
-        if result.remarks and remarked is not None:
-            remarked(recording, result.remarks)
+        remarks = result.remarks
+        if item.windows is not None:
+            # A stretch may be silent in a recording that is not.
+            remarks = [remark for remark in remarks if remark.kind != RemarkKind.SILENT]
+        if remarks and remarked is not None:
+            remarked(recording, remarks)
         waveform = result.samples
         clips = [(waveform, None)]
         if positioned:
-            clips = _prepared_windows(waveform, sampling_rate, preparation, grid)
+            clips = _prepared_windows(waveform, item, sampling_rate, preparation, grid)
         for clip, position in clips:
             builder.add(recording, clip, position)
             if builder.full:
@@ -158,56 +193,98 @@ def read_chunks(
         yield builder.take()
 
 
+def _items(recording: Recording, sampling_rate: int, grid: Grid | None) -> Iterator[_Item]:
+    """What to decode of a recording; with a grid, a long recording is divided into stretches."""
+    header = None
+    if grid is not None and recording.segment is None:
+        header = divisible_header(recording.path, recording.data)
+    if header is None or header.duration <= 2 * _STRETCH_SECONDS:
+        yield _Item(recording, recording.segment)
+        return
+
+    samples = round(header.frames * sampling_rate / header.samplerate)
+    windows = grid.windows(samples)
+    most = max(1, _STRETCH_SECONDS * sampling_rate // grid.hop)
+    for first in range(0, len(windows), most):
+        in_stretch = windows[first : first + most]
+        last_start, length = in_stretch[-1]
+        # Whole seconds are whole samples at all sampling rates.
+        start = max(0, in_stretch[0][0] // sampling_rate - _MARGIN_SECONDS)
+        end = (last_start + length) // sampling_rate + 1 + _MARGIN_SECONDS
+        yield _Item(
+            recording,
+            Segment(float(start), float(end) if end < header.duration else None),
+            windows=in_stretch,
+            first=first,
+            total=len(windows),
+        )
+
+
 def _read(
-    run: list[Recording], sampling_rate: int, preparation: Preparation | None
-) -> list[tuple[Recording, Decoded | AudioError]]:
-    """Return recordings without their bytes, each with its samples or the error of reading it.
+    run: list[_Item], sampling_rate: int, preparation: Preparation | None
+) -> list[tuple[_Item, Decoded | AudioError]]:
+    """Return items without the bytes of recordings, each with its samples or the error of reading.
 
     The waveforms are prepared as one clip each, unless `preparation` is None.
 
     Args:
-        run: one recording, or segments of one recording (`ser_hf.audio.segment_reader.runs`).
+        run: one recording, or parts of one (`ser_hf.audio.segment_reader.runs`).
     """
     results = []
-    for recording, decoded in zip(run, _decoded(run, sampling_rate), strict=True):
+    for item, decoded in zip(run, _decoded(run, sampling_rate), strict=True):
         if preparation is not None and isinstance(decoded, Decoded):
             waveform = prepare_waveform(decoded.samples, sampling_rate, preparation)
             decoded = dataclasses.replace(decoded, samples=waveform)
-        results.append((dataclasses.replace(recording, data=None), decoded))
+        recording = dataclasses.replace(item.recording, data=None)
+        results.append((dataclasses.replace(item, recording=recording), decoded))
     return results
 
 
 def _prepared_windows(
-    waveform: np.ndarray, sampling_rate: int, preparation: Preparation, grid: Grid | None
+    waveform: np.ndarray,
+    item: _Item,
+    sampling_rate: int,
+    preparation: Preparation,
+    grid: Grid | None,
 ) -> Iterator[tuple[np.ndarray, Position]]:
-    """Return the prepared windows of a recording with their positions.
+    """Return the prepared windows of a decoded item with their positions.
 
-    Without a grid the whole recording is one window.
+    Without a grid the whole item is one window.
     """
-    windows = [(0, len(waveform))] if grid is None else grid.windows(len(waveform))
-    for number, (start, length) in enumerate(windows):
-        end = start + length
+    offset = 0
+    total = item.total
+    if item.windows is not None:
+        offset = round(item.segment.start * sampling_rate)
+        windows = item.windows
+    elif grid is not None:
+        windows = grid.windows(len(waveform))
+        total = len(windows)
+    else:
+        windows = [(0, len(waveform))]
+        total = 1
+    for number, (start, length) in enumerate(windows, start=item.first):
+        window = waveform[start - offset : start - offset + length]
         position = Position(
             number=number,
-            windows=len(windows),
+            windows=total,
             start=start / sampling_rate,
-            end=end / sampling_rate,
+            end=(start + length) / sampling_rate,
         )
-        yield prepare_waveform(waveform[start:end], sampling_rate, preparation), position
+        yield prepare_waveform(window, sampling_rate, preparation), position
 
 
-def _decoded(run: list[Recording], sampling_rate: int) -> list[Decoded | AudioError]:
-    """Decode one recording, or segments of one recording."""
-    recording = run[0]
+def _decoded(run: list[_Item], sampling_rate: int) -> list[Decoded | AudioError]:
+    """Decode one recording, or parts of one recording."""
+    recording = run[0].recording
     path = Path(recording.path)
     try:
         if recording.data is None and path.is_file() and is_lfs_pointer(path):
             raise AudioError(
                 f"{path}: a Git LFS pointer, not audio; run `git lfs pull` in that clone"
             )
-        if recording.segment is None:
+        if run[0].segment is None:
             return [decode(recording.path, recording.data, sampling_rate)]
-        segments = [part.segment for part in run]
+        segments = [item.segment for item in run]
         results = decode_segments(recording.path, segments, recording.data, sampling_rate)
         if isinstance(results[0], NotAudioError):
             raise results[0]
@@ -220,17 +297,17 @@ def _decoded(run: list[Recording], sampling_rate: int) -> list[Decoded | AudioEr
         return [AudioError(f"{path}: cannot be read ({error.strerror})")] * len(run)
 
 
-def _samples_in_memory(run: list[Recording], sampling_rate: int) -> float:
+def _samples_in_memory(run: list[_Item], sampling_rate: int) -> float:
     """Estimate the most samples that a run needs in memory, during decoding and afterwards.
 
     The estimate uses the header of the file; it is 0 if the header is unreadable.
     """
-    recording = run[0]
+    recording = run[0].recording
     header = read_header(recording.path, recording.data)
     if header is None:
         return 0
     seconds = header.duration
-    if recording.segment is not None:
-        lengths = [(part.segment.end or math.inf) - part.segment.start for part in run]
+    if run[0].segment is not None:
+        lengths = [(item.segment.end or math.inf) - item.segment.start for item in run]
         seconds = min(seconds, sum(lengths))
     return seconds * max(header.samplerate * header.channels, sampling_rate)

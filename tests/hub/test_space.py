@@ -26,7 +26,8 @@ def specifiers(lines):
 def test_its_card_and_requirements_are_what_the_hub_needs(tmp_path):
     folder = write_space(tmp_path / "space", Demo("tester/voices", Report.from_dict(REPORT)))
     names = {path.name for path in folder.iterdir()}
-    assert names == {"app.py", "requirements.txt", "README.md", "facts.json"}
+    page = {"app.py", "picture.py", "turns.py"}
+    assert names == page | {"requirements.txt", "README.md", "facts.json"}
     card = SpaceCard.load(folder / "README.md")
     assert card.data.sdk == "gradio"
     assert card.data.app_file == "app.py"
@@ -37,7 +38,10 @@ def test_its_card_and_requirements_are_what_the_hub_needs(tmp_path):
     written = specifiers((folder / "requirements.txt").read_text().split())
     assert written["gradio"].contains(card.data.sdk_version)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    tested = specifiers([*project["dependencies"], *project["optional-dependencies"]["demo"]])
+    lines = list(project["dependencies"])
+    for extra in ("demo", "vad", "annotations"):
+        lines += project["optional-dependencies"][extra]
+    tested = specifiers(lines)
     assert written == {name: tested.get(name) for name in written}
 
 

@@ -29,13 +29,19 @@ inputs = extractor(audio, sampling_rate=16000, return_tensors="pt")
 print("logits", json.dumps(model.eval()(**inputs).logits.tolist()))
 """
 PREDICTIONS = """
-import json, runpy
+import json, runpy, sys
 import numpy as np, soundfile
 
+sys.path.insert(0, "space")
 app = runpy.run_path("space/app.py")
 inside = app["predict"].__globals__
 names = ("short", "long", "text", "empty", "tenth", "silent", "nan")
-content = {name: app["predict"](f"{name}.wav") for name in names}
+content = {name: app["predict"](f"{name}.wav", None, "windows") for name in names}
+content["turns"] = app["predict"]("long.wav", "turns.rttm")
+content["wrong turns"] = app["predict"]("long.wav", "wrong.rttm")
+inside["THRESHOLD"] = 0.999
+content["unknown"] = app["predict"]("long.wav", "turns.rttm")
+inside["THRESHOLD"] = None
 content["nothing"] = app["predict"](None)
 inside["FIXED"] = 1.0
 content["fixed"] = app["predict"]("short.wav")
@@ -130,6 +136,11 @@ def test_its_page_predicts_as_the_pipeline_without_ser_hf(tmp_path):
     for name, samples in (written | {"nan": np.where(clip > 0.3, np.nan, clip)}).items():
         soundfile.write(tmp_path / f"{name}.wav", samples, 16000, subtype="FLOAT")
     (tmp_path / "text.wav").write_text("not audio")
+    line = "SPEAKER long 1 {} {} <NA> <NA> {} <NA> <NA>\n"
+    turns = {"a&b": (0.25, 1.5), "anna": (3.0, 1.25), "short": (4.5, 0.01)}
+    rttm = "".join(line.format(*times, speaker) for speaker, times in turns.items())
+    (tmp_path / "turns.rttm").write_text(rttm)
+    (tmp_path / "wrong.rttm").write_text(rttm + line.format(5.0, 2.0, "anna"))
     write_space(
         tmp_path / "space", Demo(str(tmp_path / "model"), trust_remote_code=True, window=2.0)
     )
@@ -159,6 +170,26 @@ def test_its_page_predicts_as_the_pipeline_without_ser_hf(tmp_path):
     first = next(iter(classifier.model.config.id2label.values()))
     for (_, height, _), piece in zip(steps, windows, strict=True):
         assert 1 - float(height) == expected(piece)[first]
+    _, over_time = content["turns"]
+    assert "2 turns of the file, without 1 shorter than 0.1 s" in over_time
+    steps = re.findall(r"M([\d.]+) 1V([\d.]+)H([\d.]+)V1Z", over_time)[:2]
+    for (left, height, right), (start, length) in zip(steps, list(turns.values())[:2], strict=True):
+        assert float(left) == pytest.approx(1000 * start / 6, abs=0.1)
+        assert float(right) == pytest.approx(1000 * (start + length) / 6, abs=0.1)
+        turn = clip[round(16000 * start) : round(16000 * (start + length))]
+        assert 1 - float(height) == expected(turn)[first]
+    assert re.findall(r'class="lane"><span class="label">([^<]*)<', over_time) == [
+        "waveform",
+        "a&amp;b",
+        "anna",
+    ]
+    assert re.findall(r"<td>([\d.]+)</td></tr>", over_time)[:2] == ["1.5", "1.2"]
+    assert "from 5 to 7 s, but the recording ends at 6.00 s" in content["wrong turns"][0]
+    assert content["wrong turns"][1] == ""
+    whole, over_time = content["unknown"]
+    assert "<strong>unknown</strong>" in whole
+    assert over_time.count(" unknown</title>") == 2
+
     assert "the first 1 s of 1.5 s" in content["fixed"][0]
     assert "in the first 4 s" in content["first"][0]
     refused = {
