@@ -8,8 +8,8 @@
         USER/MODEL ravdess_wavlm corpus.download=true [section.key=value ...]
 
 A job's disk is gone when the job ends. The run is published to USER/MODEL. If it fails, or
-`--minutes` are over, its folder with the checkpoints goes to the private dataset USER/MODEL-run, and
-the same command continues from there. Set `--minutes` at least ten below the job's `--timeout`.
+`--minutes` are over, its folder with the checkpoints goes to the private dataset USER/MODEL-run,
+and the same command continues from there. Set `--minutes` at least ten below the job's `--timeout`.
 """
 
 import argparse
