@@ -18,7 +18,7 @@ from ..utils.processes import another_process_ended
 from . import compare, convert, corpora, demo, evaluate, export, predict, publish, sweep, train
 
 VERBS = {
-    "Data": (corpora.download, corpora.inspect, convert.convert),
+    "Data": (corpora.download, corpora.table, corpora.inspect, convert.convert),
     "Training": (train.train, sweep.sweep, train.recipes, train.schema),
     "Evaluation": (evaluate.evaluate, compare.compare, compare.rank, compare.reproduce),
     "Use": (predict.predict, demo.demo, export.export),

@@ -104,6 +104,74 @@ def _download_weights(name: str | None, output: str | None, *, verify: bool, jso
     print(as_json(dataclasses.asdict(weights)) if json else weights.summary())
 
 
+def table(
+    folder: Annotated[str, Argument(metavar="FOLDER", help="The folder of the audio files.")],
+    pattern: Annotated[
+        str | None,
+        Option(
+            metavar="PATTERN",
+            help="Parts of a file's name, such as {speaker}_{label}_{take}, or a regular "
+            "expression with named groups. With a slash: of its path below FOLDER.  "
+            "[default: suggest one and stop]",
+        ),
+    ] = None,
+    output: Annotated[str, Option(metavar="FILE", help="The table: ends with .csv.")] = "clips.csv",
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace an earlier table.")] = False,
+) -> None:
+    """Write a table of clips from the names of audio files.
+
+    Its columns are path and the parts of the pattern; paths are relative to the table.
+
+    Example: ser-hf table calls/ --pattern "{speaker}_{label}_{take}"
+    """
+    file = Path(output)
+    if file.suffix != ".csv":
+        raise UserError(f"--output: {output}: expected a name that ends with .csv")
+    if file.exists() and not overwrite:
+        raise UserError(f"--output: {output} exists; replace it with --overwrite")
+    if not Path(folder).is_dir():
+        raise UserError(f"FOLDER: {folder}: no such folder")
+
+    from ..corpora.name_patterns import suggest, table_of_names
+    from ..report.views import counted
+    from ..utils.files import replace_text
+
+    if pattern is None:
+        suggestion = suggest(folder)
+        if suggestion is None:
+            raise UserError(
+                "--pattern: missing, and no part of the names is a known emotion; write one, such "
+                "as {speaker}_{label}_{take}"
+            )
+        raise UserError(
+            f"--pattern: missing; the names look like {suggestion}: check which part is the "
+            f"speaker, then add --pattern '{suggestion}'"
+        )
+    clips = table_of_names(folder, pattern)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(file, clips.to_csv(file.parent))
+    print(f"{file}: {counted(len(clips.rows), 'clip')}")
+    for column in ("label", "speaker"):
+        if column in clips.columns:
+            counts = [f"{value} {count}" for value, count in clips.counts(column).items()]
+            print(f"  {column}: {', '.join(shortened(counts))}")
+    for path in clips.unmatched[:1]:
+        print(f"  left out, another name: {len(clips.unmatched)} (first {path})")
+    if "speaker" not in clips.columns:
+        print("  no {speaker}: protocols that keep speakers apart need it")
+    unknown = clips.unknown_labels()
+    if unknown:
+        print(f"  no known emotions: {', '.join(shortened(unknown))}; set corpus.label_map")
+    print(f"  next: ser-hf inspect csv {file}")
+
+
+def shortened(words: list[str], most: int = 12) -> list[str]:
+    """The first words of a long list, and how many more there are."""
+    if len(words) <= most:
+        return words
+    return [*words[:most], f"and {len(words) - most} more"]
+
+
 def inspect(
     corpus: Annotated[str, Argument(help="Such as ravdess; csv for your own table.")],
     root: Annotated[

@@ -36,6 +36,7 @@ from ..utils.tables import read_table
 from ..utils.yaml import read_text
 from .columns import extra_columns, split_name, with_splits
 from .files import audio_files, other_recordings
+from .name_patterns import hint
 from .rows import NO_LABEL, STANDARD_COLUMNS, Row, RowParser, absent, relative
 from .schema import Listing
 from .segments import SegmentSettings, require_single_rows
@@ -79,9 +80,13 @@ def parse(settings: AudiofolderSettings) -> Listing:
         entries = [_Entry(path, str(path), {}) for path in files]
         unlisted_files = []
 
-    listing = parser.listing(
-        _rows(entries, root, parser, finder), metadata.notes, metadata.accounts
-    )
+    rows = _rows(entries, root, parser, finder)
+    if settings.label is not None and all(row.label is None for row in rows):
+        raise UserError(
+            f"corpus.root: no folder in {folder} names a label, and no metadata.csv has one; if "
+            f"the names of the files do, make a table of them: {hint(folder)}"
+        )
+    listing = parser.listing(rows, metadata.notes, metadata.accounts)
     skipped = list(listing.skipped)
     for path in unlisted_files:
         skipped.append((str(path), "not in any metadata"))

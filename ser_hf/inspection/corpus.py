@@ -126,8 +126,11 @@ def inspect_corpus(
     if name not in CORPORA:
         raise UserError(f"corpus.name: unknown corpus {name!r}; choose one of {', '.join(CORPORA)}")
     found = find_files(name, root, options)
-    files = measure_files(found.files)
     refused = refusal(corpus_settings(name, root, **options))
+    if refused is not None and not any(file.role == "clip" for file in found.files):
+        # Measuring all files would say no more.
+        raise UserError(refused)
+    files = measure_files(found.files)
     has_list = release_of(name).files is not None
     release = check_release(name, root) if has_list else None
     near_copies = _search_near_copies(files, cache_dir)
