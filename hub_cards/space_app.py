@@ -40,6 +40,8 @@ LABELS = [CONFIG.id2label[i] for i in range(CONFIG.num_labels)]
 # it predicts dimensions, and 0 and 1 stand for these ratings
 RATED = CONFIG.problem_type == "regression"
 RANGES = [(getattr(CONFIG, "target_ranges", None) or {}).get(label, (0, 1)) for label in LABELS]
+# Predictions end at the lowest and highest rating, if the model knows them.
+BOUNDED = RATED and bool(getattr(CONFIG, "target_ranges", None))
 # Below this probability a prediction is called unknown; None if the model stores no threshold.
 THRESHOLD = getattr(CONFIG, "unknown_threshold", None)
 
@@ -404,6 +406,8 @@ def bars(prediction: np.ndarray, what: str, ranked: bool = True) -> str:
 def number(prediction: float, label: int) -> str:
     """A probability, or a dimension on the scale of its ratings."""
     low, high = RANGES[label]
+    if BOUNDED:
+        prediction = np.clip(prediction, 0, 1)
     return f"{low + prediction * (high - low):.2f}" if RATED else f"{prediction:.3f}"
 
 

@@ -197,10 +197,12 @@ class _Written:
 
     Attributes:
         rows: the number of rows.
+        clamped: the rows with a value that was outside of the scale of the ratings.
         segments: the rows without embeddings, if recordings were divided into segments.
     """
 
     rows: int = 0
+    clamped: int = 0
     segments: "list[pa.Table]" = dataclasses.field(default_factory=list)
 
 
@@ -208,6 +210,7 @@ def _write(
     tables: "Iterable[pa.Table]", metadata: "TableMetadata", destination: _Destination | None
 ) -> _Written:
     """Write tables as they come; with None for the destination they are only computed."""
+    from ..inference.outputs import clamped_rows
     from ..inference.writers import to_terminal, writing
 
     written = _Written()
@@ -220,6 +223,7 @@ def _write(
                 writers.append(to_terminal(destination.format or "table", metadata))
         for table in tables:
             written.rows += len(table)
+            written.clamped += clamped_rows(table, metadata)
             if metadata.segments is not None:
                 names = [name for name in table.column_names if name != "embedding"]
                 written.segments.append(table.select(names))
@@ -241,6 +245,8 @@ def _describe(
         # Standard output receives nothing but predictions.
         file=sys.stderr if destination.printed else sys.stdout,
     )
+    if metadata.ranges:
+        print(_scale(metadata, written), file=sys.stderr)
     if written.segments:
         _describe_segments(
             written.segments,
@@ -248,6 +254,15 @@ def _describe(
             destination.picture,
             skip_windows=destination.segments == "windows",
         )
+
+
+def _scale(metadata: "TableMetadata", written: _Written) -> str:
+    """The scales of the dimensions, and how many rows had a value outside."""
+    scales = [f"{name} {low:g} to {high:g}" for name, (low, high) in metadata.ranges.items()]
+    line = f"scale of the ratings: {', '.join(scales)}"
+    if written.clamped:
+        line += f"; {written.clamped} of {written.rows} had a value outside, which was clamped"
+    return line
 
 
 def _describe_segments(

@@ -25,6 +25,7 @@ class Metric:
         needs: the field of `Outputs` or `Ratings` from which the metric is computed: predictions,
             probabilities, votes or values.
         interval: whether percentiles of the resampled values are a valid interval.
+        unit: what a value is measured in, for tables and lines; empty for a score.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Metric:
     higher_is_better: bool = True
     needs: str = "predictions"
     interval: bool = True
+    unit: str = ""
 
 
 # To add a metric, add an entry here. Definitions are printed with the values, because papers use
@@ -150,6 +152,7 @@ METRICS = {
         lambda moments: moments.mae().mean(axis=1),
         higher_is_better=False,
         needs="values",
+        unit="of the range",
     ),
     "rmse": Metric(
         "RMSE",
@@ -158,6 +161,7 @@ METRICS = {
         lambda moments: moments.rmse().mean(axis=1),
         higher_is_better=False,
         needs="values",
+        unit="of the range",
     ),
 }
 NAMES = {key: metric.name for key, metric in METRICS.items()}

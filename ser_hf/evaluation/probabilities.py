@@ -9,14 +9,18 @@ BINS = 15
 LEAST = float(np.finfo(np.float32).eps)
 
 
-def activated(logits: np.ndarray, problem_type: str | None) -> np.ndarray:
+def activated(logits: np.ndarray, problem_type: str | None, bounded: bool = False) -> np.ndarray:
     """Convert logits, float32 (clips, outputs), to probabilities or values, as `pipeline` does.
 
     A regression model's logits are the values of the dimensions. The labels of a multi-label model
     have independent probabilities (sigmoid). The probabilities of classes have the sum 1 (softmax).
+
+    Args:
+        bounded: whether the values of dimensions are clamped to 0 to 1, the ends of the ratings'
+            scale, which `pipeline` does not do.
     """
     if problem_type == "regression":
-        return logits
+        return logits.clip(0, 1) if bounded else logits
     return (
         scipy.special.expit(logits)
         if problem_type == "multi_label_classification"

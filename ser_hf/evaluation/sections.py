@@ -99,6 +99,24 @@ class DimensionScores(Section):
     predicted_deviation: float = Field(
         description="Standard deviation of the predictions, mean over seeds."
     )
+    outside: Share = Field(
+        description="Share of the predictions outside of the scale; if the scale is known, they "
+        "are clamped to its ends."
+    )
+
+
+class RatingCalibration(Section):
+    """Linear map of one predicted dimension to the scale of the ratings, fitted on validation.
+
+    The published model contains it. `before` and `after` are of the evaluated split.
+    """
+
+    slope: Positive = Field(description="The output of the network is multiplied by it.")
+    offset: float = Field(description="It is then added; the scale has the length 1.")
+    ccc_before: float | None = Field(description="CCC without the map; null if undefined.")
+    ccc_after: float | None = Field(description="CCC of the published model.")
+    outside_before: Share = Field(description="Share of the clips outside of the scale without it.")
+    outside_after: Share = Field(description="Share outside with it; the values are clamped.")
 
 
 class Bin(Section):

@@ -27,6 +27,7 @@ from .calibration import calibration
 from .classes import pooled_classes
 from .metrics import mean_metrics, values
 from .predictions import Predictions
+from .rating_scale import outside_scale
 from .ratings import BY_DIMENSION, Ratings
 from .sections import (
     ClassResults,
@@ -140,6 +141,7 @@ def _evaluate_dimensions(
             predicted_mean=float(predicted.mean()),
             target_deviation=float(targets.std()),
             predicted_deviation=float(predicted.std(axis=1).mean()),
+            outside=float(outside_scale(predicted).mean()),
             **scores,
         )
     return DimensionResults(per_dimension=dimensions)

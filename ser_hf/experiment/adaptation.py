@@ -123,7 +123,7 @@ def evaluated_adaptation(
     adapted = adapt(
         classifier, statistics, embedded.vectors, embedded.logits, groups, whole=embedded.whole
     )
-    probabilities = activated(adapted.logits, classifier.problem_type)
+    probabilities = activated(adapted.logits, classifier.problem_type, bounded=classifier.bounded)
     return adaptation_section(
         predictions,
         mapping.to_classes(probabilities),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..corpora.targets import targets_of
 from ..evaluation.abstention import abstention_section
 from ..evaluation.calibration import at_limit, fit_temperature, temperature_effect
 from ..evaluation.degenerate import CheckedModel, degenerate
@@ -16,16 +17,18 @@ from ..evaluation.metrics import all_metrics, lower_is_better, transductive_note
 from ..evaluation.new_speakers import speaker_scores, speaker_warnings
 from ..evaluation.predictions import Predictions, of_rows
 from ..evaluation.probabilities import activated, softmax
+from ..evaluation.rating_scale import calibration_effect, fit_rating_scale
 from ..evaluation.sections import (
     Abstention,
     NewSpeaker,
+    RatingCalibration,
     Results,
     Robustness,
     Scores,
     Temperature,
 )
 from ..evaluation.summary import evaluate_predictions
-from ..evaluation.tasks import EMOTIONS
+from ..evaluation.tasks import DIMENSIONS, EMOTIONS
 from ..inference.load import load_classifier
 from ..loading.batches import WindowLogits, merge
 from ..protocols import PARTS
@@ -79,12 +82,14 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
 
     windows = predict_splits(run, fitted)
     logits, temperature = calibrate(run, windows)
-    predictions = {
-        split: of_rows(
-            run.data.dataset, outputs.rows, activated(outputs.logits, run.task.problem_type)
-        )
-        for split, outputs in logits.items()
-    }
+    rating_scale = None
+    if run.task is DIMENSIONS and recipe.evaluation.rating_scale == "store":
+        logits, rating_scale = calibrate_ratings(run, logits)
+    predictions = {}
+    for split, outputs in logits.items():
+        # A dimensional run always knows the scale of its ratings.
+        values = activated(outputs.logits, run.task.problem_type, bounded=True)
+        predictions[split] = of_rows(run.data.dataset, outputs.rows, values)
     results = evaluate_predictions(
         predictions[evaluated],
         bootstrap=recipe.evaluation.bootstrap,
@@ -132,6 +137,8 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
         report = extended(report, new_speaker=new_speaker)
     if run.curve is not None:
         report = extended(report, learning_curve=run.curve)
+    if rating_scale is not None:
+        report = extended(report, rating_scale=rating_scale)
     if run.task is EMOTIONS:
         report = extended(report, abstention=_abstention(run, predictions))
     return report, predictions
@@ -235,6 +242,26 @@ def calibrate(
         stored=stored,
     )
     return (scaled if stored else plain), effect
+
+
+def calibrate_ratings(
+    run: RunContext, logits: Mapping[str, SplitLogits]
+) -> tuple[dict[str, SplitLogits], dict[str, RatingCalibration]]:
+    """Fit the map to the scale of the ratings on the validation split.
+
+    Returns:
+        The outputs of each split with the map, and the report's `rating_scale`.
+    """
+    labels = {split: targets_of(run.data.dataset, of.rows) for split, of in logits.items()}
+    scale = fit_rating_scale(labels["validation"], logits["validation"].logits)
+    evaluated = run.recipe.evaluation.part
+    effect = calibration_effect(
+        scale, run.data.labels, labels[evaluated], before=logits[evaluated].logits
+    )
+    mapped = {}
+    for split, outputs in logits.items():
+        mapped[split] = SplitLogits(outputs.rows, scale.apply(outputs.logits))
+    return mapped, effect
 
 
 def _warnings(

@@ -27,7 +27,7 @@ from ..report.report import Report, read_report
 from ..report.write import MAP, PREDICTIONS, write_report
 from ..training.freezing import innermost
 from ..training.lora import merged, save_adapter
-from ..training.temperature import store_temperature, store_threshold
+from ..training.temperature import store_rating_scale, store_temperature, store_threshold
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder, read_json, write_json
 from ..utils.run_folder import RunFolder
@@ -188,6 +188,7 @@ def save_weights(
     """
     is_stored = report.temperature is not None and report.temperature.stored
     store_temperature(model, report.temperature.value if is_stored else None)
+    store_rating_scale(model, report.rating_scale or {})
     threshold = None if report.abstention is None else report.abstention.threshold
     store_threshold(model, threshold)
     plain = merged(model)

@@ -8,7 +8,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from ..evaluation.maps import require_installed
-from ..evaluation.tasks import DIMENSIONS, TASKS
+from ..evaluation.tasks import DIMENSIONS, EMOTIONS, TASKS
 from ..training.settings import TrainingSettings
 from ..utils.errors import UserError
 from .model_settings import ENCODER, NetworkSettings, TransferredSettings
@@ -112,6 +112,8 @@ def _check_task(recipe: Recipe) -> None:
         )
     if task is DIMENSIONS and recipe.evaluation.temperature == "store":
         raise UserError("evaluation.temperature: not of task dimensions; leave it out")
+    if task is EMOTIONS and recipe.evaluation.rating_scale != "store":
+        raise UserError("evaluation.rating_scale: not of task emotions; leave it out")
 
 
 def _check_loss_of_task(recipe: Recipe) -> None:

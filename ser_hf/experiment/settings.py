@@ -161,6 +161,13 @@ class EvaluationSettings(Settings):
             "(arXiv:1706.04599); report: only report it; store: also store it in the weights"
         ),
     ] = "report"
+    rating_scale: Annotated[
+        Literal["none", "store"],
+        Field(
+            description="of task dimensions: a linear map of the predictions to the scale of the "
+            "ratings, fitted on the validation split; store: put it into the weights"
+        ),
+    ] = "store"
     error: Annotated[
         OpenShare,
         Field(

@@ -64,6 +64,7 @@ class WaveformClassifier(nn.Module):
         self.problem_type = config.problem_type
         ranges = getattr(config, RANGES_KEY, None) or {}
         bounds = [ranges.get(config.id2label[i], (0.0, 1.0)) for i in range(config.num_labels)]
+        self.bounded = bool(ranges)
         self.register_buffer("bounds", torch.tensor(bounds, dtype=torch.float32))  # of dimensions
         self.sampling_rate = extractor.sampling_rate
         self.prepare = PrepareWaveform(preparation, self.sampling_rate)
@@ -106,7 +107,8 @@ class WaveformClassifier(nn.Module):
             lengths = lengths.clamp(min=self.shortest)
         logits = self.model(**self._network_inputs(waveform, lengths)).logits.float()
         if self.problem_type == "regression":
-            return logits, self.bounds[:, 0] + logits * (self.bounds[:, 1] - self.bounds[:, 0])
+            values = logits.clamp(0, 1) if self.bounded else logits
+            return logits, self.bounds[:, 0] + values * (self.bounds[:, 1] - self.bounds[:, 0])
         if self.problem_type == "multi_label_classification":
             return logits, logits.sigmoid()
         return logits, logits.softmax(dim=1)

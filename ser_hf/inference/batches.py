@@ -277,7 +277,9 @@ def classify(
         classifier, waveforms, ids, window=window, batch_size=batch_size, progress=progress
     )
     for clips in outputs_of_chunks:
-        predictions.append(activated(clips.logits, classifier.problem_type))
+        predictions.append(
+            activated(clips.logits, classifier.problem_type, bounded=classifier.bounded)
+        )
     return np.concatenate(predictions)
 
 
@@ -331,7 +333,9 @@ def classify_and_embed(
         )
         for clips in outputs_of_chunks:
             end = begin + len(clips.logits)
-            predictions.append(activated(clips.logits, classifier.problem_type))
+            predictions.append(
+                activated(clips.logits, classifier.problem_type, bounded=classifier.bounded)
+            )
             vectors.append(clips.vectors[selected[begin:end]])
             begin = end
     return EmbeddedClips(np.concatenate(predictions), np.concatenate(vectors))

@@ -63,6 +63,11 @@ class Classifier:
         return {name: list(published_ranges.get(name, (0.0, 1.0))) for name in self.labels}
 
     @property
+    def bounded(self) -> bool:
+        """Whether the values of dimensions end at 0 and 1: the scale of the ratings is known."""
+        return self.task is DIMENSIONS and bool(getattr(self.model.config, RANGES_KEY, None))
+
+    @property
     def encoder(self) -> bool:
         """Whether the model contains a speech encoder of Transformers, with any head."""
         return encoder_config(self.model.config).model_type in ENCODERS

@@ -2,19 +2,34 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 
+from ..corpora.row_labels import LabelReader
+from ..corpora.schema import EMOTIONS
 from ..evaluation.probabilities import activated
+from ..evaluation.rating_scale import outside_scale
 from ..utils.environment import __version__
 from .batches import ModelOutputs
 from .chunks import Chunk
 from .decisions import UNKNOWN, Decision
 
 METADATA = b"ser_hf"  # the key of the schema's metadata
-COLUMNS = ("id", "path", "speaker", "label", "window", "windows", "start", "end", "predicted")
-_OF_RECORDING = ("id", "path", "speaker", "label")
+COLUMNS = (
+    "id",
+    "path",
+    "speaker",
+    "label",
+    "original_label",
+    "window",
+    "windows",
+    "start",
+    "end",
+    "predicted",
+)
+_OF_RECORDING = ("id", "path", "speaker")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +47,7 @@ class TableMetadata:
             dimensions.
         ranges: for each dimension, the ratings that the values 0 and 1 stand for; empty for
             classes.
+        bounded: whether the values of dimensions are clamped to these ratings.
         embedding: a description of the embeddings in words; None if there are no embeddings.
         threshold: the least probability of a prediction; below it the prediction is ``unknown``.
             None if every clip gets a label.
@@ -52,6 +68,7 @@ class TableMetadata:
     threshold: float | None = None
     adapt: str | None = None
     segments: str | None = None
+    bounded: bool = False
     version: str = __version__
 
     @property
@@ -81,7 +98,9 @@ def table(
 
     Its columns are:
 
-    - `id`, `path`, `speaker` and `label` (the last two are null if unknown);
+    - `id`, `path` and `speaker` (null if unknown);
+    - `label` in the words of the model, and `original_label` as the input has it (both are null if
+      unknown);
     - `window`, the number of the window from 0 (null if a row is the mean of several windows), and
       `windows`, the number of windows of the clip;
     - `start` and `end`, seconds in the file (if silence was trimmed off or added: seconds from the
@@ -101,6 +120,9 @@ def table(
     for name in _OF_RECORDING:
         texts = [getattr(recording, name) for recording in recordings]
         columns[name] = pa.array(texts, pa.string())
+    original = [recording.label for recording in recordings]
+    columns["label"] = pa.array(labels_of_model(original, metadata.labels), pa.string())
+    columns["original_label"] = pa.array(original, pa.string())
     if chunk.positions is None:
         columns |= _columns_of_clips(chunk, outputs, clips)
     else:
@@ -110,6 +132,28 @@ def table(
     if clips.vectors is not None:
         columns["embedding"] = of_lists(clips.vectors)
     return with_metadata(pa.table(columns), metadata)
+
+
+def labels_of_model(
+    original: Sequence[str | None], model_labels: Sequence[str]
+) -> list[str | None]:
+    """Labels of a table in the words of a model, so that they can be compared with predictions.
+
+    A word for an emotion becomes the model's word for it, or else the canonical one. Other words
+    stay as they are.
+    """
+    reader = LabelReader({}, EMOTIONS)
+    word_of_emotion = {}
+    for word in model_labels:
+        word_of_emotion.setdefault(reader.emotion(word), word)
+    labels = []
+    for label in original:
+        emotion = reader.emotion(label)
+        if emotion is None or label in model_labels:
+            labels.append(label)
+        else:
+            labels.append(word_of_emotion.get(emotion, emotion))
+    return labels
 
 
 def with_metadata(predictions: pa.Table, metadata: TableMetadata) -> pa.Table:
@@ -126,7 +170,7 @@ def prediction_columns(
         logits: the logits of all labels of the model, float32 (clips, labels).
     """
     logits = decision.logits(logits)
-    predicted = activated(logits, metadata.problem_type)
+    predicted = activated(logits, metadata.problem_type, bounded=metadata.bounded)
     columns: dict[str, pa.Array] = {}
     if metadata.ranges:
         low, high = np.transpose([metadata.ranges[name] for name in metadata.labels])
@@ -186,6 +230,13 @@ def matrix(table: pa.Table, column: str) -> np.ndarray:
     """Convert a column of lists to an array, float32 (rows, size)."""
     lists = table[column].combine_chunks()
     return lists.flatten().to_numpy().reshape(len(lists), -1)
+
+
+def clamped_rows(table: pa.Table, metadata: TableMetadata) -> int:
+    """The number of rows with a value that was outside of the scale of the ratings."""
+    if not metadata.bounded:
+        return 0
+    return int(outside_scale(matrix(table, "logits")).any(axis=1).sum())
 
 
 def of_lists(values: np.ndarray) -> pa.FixedSizeListArray:

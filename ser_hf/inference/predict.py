@@ -271,6 +271,7 @@ def table_metadata(classifier: Classifier, settings: PredictionSettings) -> Tabl
         threshold=decision.threshold,
         adapt=settings.adapt,
         segments=settings.segments,
+        bounded=classifier.bounded,
     )
 
 

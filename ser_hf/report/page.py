@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from ..evaluation.metrics import NAMES, definitions
+from ..evaluation.metrics import METRICS, NAMES, definitions
 from ..utils.environment import __version__
 from . import selective, views
 from .report import Report
@@ -164,6 +164,7 @@ def render(
         "views": views,
         "selective": selective,
         "names": NAMES,
+        "units": {key: metric.unit for key, metric in METRICS.items()},
         "definitions": definitions(report.measured),
         "main": report.main,
         "main_metrics": report.measured.headline,

@@ -16,6 +16,7 @@ from ..evaluation.sections import (
     LearningCurve,
     NewSpeaker,
     Positive,
+    RatingCalibration,
     Results,
     Robustness,
     Scores,
@@ -42,6 +43,9 @@ class Report(Results, Header):
     )
     temperatures: dict[str, Positive] | None = Field(
         None, description="Over folds or seeds: of each run, by number."
+    )
+    rating_scale: dict[str, RatingCalibration] | None = Field(
+        None, description="Of dimensions: calibration by dimension; null if it was not fitted."
     )
     robustness: Robustness | None = Field(None, description="The same weights on degraded clips.")
     embeddings: EmbeddingMap | None = Field(

@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 
 import pandas as pd
 
-from ..evaluation.metrics import NAMES
+from ..evaluation.metrics import METRICS, NAMES
 from ..utils.errors import printable
 from .report import Report
 from .selective import abstained, adapted
@@ -117,14 +117,23 @@ def _result(report: Report) -> list[str]:
     elif report.seeds:
         runs = f", mean of {len(report.seeds)} seeds"
     interval = f"{confidence(report)} interval {span(report.intervals.get(main))}"
-    others = [f"{NAMES[key]} {figure(metrics[key])}" for key in report.measured.headline[1:]]
+    others = []
+    for key in report.measured.headline[1:]:
+        others.append(f"{NAMES[key]} {figure(metrics[key])} {METRICS[key].unit}".rstrip())
     lines = [
         f"{report.name}: {NAMES[main]} {figure(metrics[main])} on {evaluated_speakers(report)} "
         f"({interval}{runs})",
         f"  {', '.join(others)}",
     ]
     for name, scores in report.per_dimension.items():
-        lines.append(f"  {name}: CCC {figure(scores.ccc)} ({span(scores.ccc_interval)})")
+        low, high = report.ranges[name]
+        line = (
+            f"  {name} ({low:g} to {high:g}): CCC {figure(scores.ccc)} "
+            f"({span(scores.ccc_interval)}), MAE {scores.mae * (high - low):.2f}"
+        )
+        if scores.outside:
+            line += f", {scores.outside:.1%} of the predictions outside of the scale and clamped"
+        lines.append(line)
     if report.pooled:
         shown = (main, report.measured.beside[0])
         pooled = [f"{NAMES[key]} {figure(report.pooled.metrics[key])}" for key in shown]

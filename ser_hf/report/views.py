@@ -415,6 +415,24 @@ def temperature(report: Report) -> str | None:
     )
 
 
+def rating_scale(report: Report) -> str | None:
+    """Sentence about the calibration of dimensions and its effect; None without a calibration."""
+    if not report.rating_scale:
+        return None
+    changes = []
+    for name, effect in report.rating_scale.items():
+        changes.append(
+            f"of {name} the CCC from {figure(effect.ccc_before)} to {figure(effect.ccc_after)}, "
+            f"and the predictions outside of the scale from {effect.outside_before:.1%} to "
+            f"{effect.outside_after:.1%}"
+        )
+    return (
+        "A linear map to the scale of the ratings was fitted on the validation split, and the "
+        f"published model contains it. On the {report.evaluated_split} split it changes "
+        f"{listed(changes)}."
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class GroupTable:
     """The results of the groups of one column, and the gap between them as a sentence."""

@@ -1,4 +1,6 @@
-"""Stores the calibration temperature and the threshold of predictions in a trained classifier."""
+"""Stores calibrations and the threshold of predictions in a trained classifier."""
+
+from collections.abc import Mapping
 
 import torch
 from peft import PeftModel
@@ -6,6 +8,7 @@ from peft.utils import ModulesToSaveWrapper
 from torch import nn
 from transformers import PreTrainedModel
 
+from ..evaluation.sections import RatingCalibration
 from ..models.configuration import TEMPERATURE_KEY, UNKNOWN_KEY
 from ..utils.errors import UserError
 from .freezing import innermost
@@ -25,22 +28,51 @@ def store_temperature(model: PreTrainedModel | PeftModel, temperature: float | N
         if hasattr(bare.config, TEMPERATURE_KEY):
             delattr(bare.config, TEMPERATURE_KEY)
         return
-    head = bare.classifier
-    if isinstance(head, ModulesToSaveWrapper):  # of an adapted model the trained one
-        head = head.modules_to_save[head.active_adapters[0]]
-    linear = [module for module in head.modules() if isinstance(module, nn.Linear)]
-    if not linear:
+    last = _last_linear(bare)
+    if last is None:
         kind = bare.config.model_type
         raise UserError(
             f"evaluation.temperature: the logits of {kind} are not of a linear layer; "
             "set it to report"
         )
-    last = linear[-1]
     with torch.no_grad():
         last.weight /= temperature
         if last.bias is not None:
             last.bias /= temperature
     setattr(bare.config, TEMPERATURE_KEY, temperature)
+
+
+def _last_linear(bare: PreTrainedModel) -> nn.Linear | None:
+    """The layer that computes the logits; None if it is not linear."""
+    head = bare.classifier
+    if isinstance(head, ModulesToSaveWrapper):  # of an adapted model the trained one
+        head = head.modules_to_save[head.active_adapters[0]]
+    linear = [module for module in head.modules() if isinstance(module, nn.Linear)]
+    return linear[-1] if linear else None
+
+
+@torch.no_grad()
+def store_rating_scale(
+    model: PreTrainedModel | PeftModel, calibrations: Mapping[str, RatingCalibration]
+) -> None:
+    """Apply the map of each dimension to weights and bias of the last linear layer.
+
+    Raises:
+        UserError: for a classifier without a linear layer with bias.
+    """
+    if not calibrations:
+        return
+    bare = innermost(model)
+    last = _last_linear(bare)
+    if last is None or last.bias is None:
+        raise UserError(
+            f"evaluation.rating_scale: the outputs of {bare.config.model_type} are not of a "
+            "linear layer with bias; set it to none"
+        )
+    for i, name in bare.config.id2label.items():
+        calibration = calibrations[name]
+        last.weight[i] *= calibration.slope
+        last.bias[i] = last.bias[i] * calibration.slope + calibration.offset
 
 
 def store_threshold(model: PreTrainedModel | PeftModel, threshold: float | None) -> None:

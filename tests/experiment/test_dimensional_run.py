@@ -82,6 +82,12 @@ def test_the_report_has_dimensions_on_every_page(run):
         np.mean([own.ccc for own in report.per_dimension.values()])
     )
     assert report.selected_by == "ccc"
+    assert list(report.rating_scale) == TARGETS
+    predictions = pq.read_table(folder / "report" / "predictions.parquet").to_pandas()
+    for name in TARGETS:
+        of_test = predictions[predictions["part"] == "test"]
+        assert of_test[f"p_{name}"].between(0, 1).all()
+        assert report.per_dimension[name].outside == report.rating_scale[name].outside_after
     assert [one.name for one in report.robustness.conditions] == [one.name for one in CONDITIONS]
     assert read_report(folder / "report" / "report.json").metrics == report.metrics
     page = (folder / "report" / "index.html").read_text(encoding="utf-8")
@@ -90,6 +96,7 @@ def test_the_report_has_dimensions_on_every_page(run):
     assert (folder / "report" / "dimensions.png").is_file()
     card = (folder / "model" / "README.md").read_text(encoding="utf-8")
     assert "| arousal | 1 and 5 |" in card
+    assert "A linear map to the scale of the ratings was fitted" in card
     assert "UAR" not in card
 
 
@@ -100,7 +107,7 @@ def test_prediction_pipeline_and_export_agree(run, recipe, tmp_path, capsys):
     found = ser_hf.predict(folder, clips, window=60)
     assert found.labels == TARGETS
     assert found.probabilities is found.predicted is None
-    np.testing.assert_allclose(found.values, 1 + 4 * found.logits, rtol=1e-5)
+    np.testing.assert_allclose(found.values, 1 + 4 * found.logits.clip(0, 1), rtol=1e-5)
     classifier = pipeline(
         "audio-classification", str(folder / "model"), trust_remote_code=True, device="cpu"
     )
@@ -114,7 +121,9 @@ def test_prediction_pipeline_and_export_agree(run, recipe, tmp_path, capsys):
     exported = ser_hf.predict(tmp_path / "model.onnx", clips, window=60)
     np.testing.assert_allclose(exported.values, found.values, atol=1e-3)
     assert cli.main(["predict", str(folder), *clips, "--format", "csv"]) == 0
-    header, first, *_ = csv.reader(capsys.readouterr().out.splitlines())
+    printed = capsys.readouterr()
+    assert "scale of the ratings: arousal 1 to 5, valence 1 to 5" in printed.err
+    header, first, *_ = csv.reader(printed.out.splitlines())
     assert header[-4:] == ["value_arousal", "value_valence", "logit_arousal", "logit_valence"]
     assert len(first) == len(header)
     assert (
@@ -131,7 +140,7 @@ def test_prediction_pipeline_and_export_agree(run, recipe, tmp_path, capsys):
         )
         == 0
     )
-    assert (tmp_path / "time.csv").read_text().startswith("id,path,speaker,label,window,")
+    assert (tmp_path / "time.csv").read_text().startswith("id,path,speaker,label,original_label,")
 
 
 @pytest.mark.slow

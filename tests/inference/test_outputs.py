@@ -10,7 +10,15 @@ from support.close import assert_near
 from ser_hf.inference.batches import ModelOutputs
 from ser_hf.inference.chunks import Chunk
 from ser_hf.inference.decisions import Decision
-from ser_hf.inference.outputs import METADATA, TableMetadata, matrix, of_lists, table
+from ser_hf.inference.outputs import (
+    METADATA,
+    TableMetadata,
+    clamped_rows,
+    labels_of_model,
+    matrix,
+    of_lists,
+    table,
+)
 from ser_hf.inference.recordings import Recording
 from ser_hf.inference.timeline import Position
 
@@ -126,3 +134,39 @@ def test_a_matrix_is_a_column_of_lists_of_a_fixed_size(shape):
     assert len(column) == shape[0]
     if len(column):
         np.testing.assert_array_equal(matrix(pa.table({"x": column}), "x"), values)
+
+
+def test_labels_of_a_table_are_in_the_words_of_the_model():
+    original = ["anger", "Angry", "SAD", "cheerful", None, "calmness"]
+    assert labels_of_model(original, ["angry", "calm"]) == [
+        "angry",
+        "angry",
+        "sad",
+        "cheerful",
+        None,
+        "calm",
+    ]
+    assert labels_of_model(["angry", "hap"], ["ang", "happiness"]) == ["ang", "happiness"]
+
+
+def test_a_row_has_the_label_of_its_table_in_a_column_of_its_own():
+    recordings = [Recording("a", "a.wav", label="anger"), Recording("b", "b.wav")]
+    clips = Chunk(recordings, [np.zeros(RATE, dtype=np.float32)] * 2, RATE)
+    rows = predictions(clips, outputs([0, 1], [0, 0]), metadata())
+    assert rows["label"].to_pylist() == ["angry", None]
+    assert rows["original_label"].to_pylist() == ["anger", None]
+
+
+def test_values_end_at_the_scale_of_the_ratings_and_their_logits_do_not():
+    known = metadata(problem_type="regression", ranges={"calm": [1, 5], "angry": [1, 5]})
+    bounded = metadata(
+        problem_type="regression", ranges={"calm": [1, 5], "angry": [1, 5]}, bounded=True
+    )
+    clips = chunk()
+    values = predictions(clips, outputs([0, 1], [0, 0]), known)
+    clamped = predictions(clips, outputs([0, 1], [0, 0]), bounded)
+    assert matrix(values, "values").max() > 5
+    assert matrix(clamped, "values").max() == 5
+    assert_near(matrix(clamped, "logits"), matrix(values, "logits"))
+    assert clamped_rows(values, known) == 0
+    assert clamped_rows(clamped, bounded) == 2

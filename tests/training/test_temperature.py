@@ -8,9 +8,10 @@ from support.close import assert_near
 from support.testing import tiny_config
 from transformers import AutoModelForAudioClassification
 
+from ser_hf.evaluation.sections import RatingCalibration
 from ser_hf.models import ARCHITECTURES
 from ser_hf.training.lora import Lora, add_lora, merged, save_adapter
-from ser_hf.training.temperature import store_temperature
+from ser_hf.training.temperature import store_rating_scale, store_temperature
 from ser_hf.utils.errors import UserError
 
 FITTED = ("mfcc_svm", "mfcc_rbf_svm", "mfcc_forest", "functionals_svm")
@@ -89,3 +90,40 @@ def test_it_is_saved_and_removed_by_a_new_training(encoder_folder, tmp_path):
     again.save_pretrained(tmp_path / "second")
     assert "calibration" not in (tmp_path / "second" / "config.json").read_text()
     assert_near(logits_of(again), logits_of(model))
+
+
+def calibrations(model):
+    """A map for each output of a model."""
+    maps = {}
+    for i, name in model.config.id2label.items():
+        maps[name] = RatingCalibration(
+            slope=0.5 + i,
+            offset=0.1 * i,
+            ccc_before=None,
+            ccc_after=None,
+            outside_before=0,
+            outside_after=0,
+        )
+    return maps
+
+
+@pytest.mark.parametrize("kind", ["crnn", *STOCK])
+def test_the_map_to_the_scale_of_the_ratings_is_in_the_last_layer(kind, encoder_folder):
+    torch.manual_seed(0)
+    if kind == "crnn":
+        model = ARCHITECTURES[kind](tiny_config(kind))
+    else:
+        model = stock_classifier(encoder_folder(kind))
+    plain = logits_of(model)
+    number = torch.arange(plain.shape[1])
+    store_rating_scale(model, calibrations(model))
+    assert_near(logits_of(model), plain * (0.5 + number) + 0.1 * number)
+    mapped = logits_of(model)
+    store_rating_scale(model, {})
+    assert_near(logits_of(model), mapped)
+
+
+def test_a_map_needs_a_linear_layer():
+    model = ARCHITECTURES["mfcc_forest"](tiny_config("mfcc_forest"))
+    with pytest.raises(UserError, match=r"^evaluation\.rating_scale:"):
+        store_rating_scale(model, calibrations(model))
