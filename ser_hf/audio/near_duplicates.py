@@ -93,7 +93,7 @@ def near_duplicates(store: WaveformStore) -> list[NearDuplicate]:
         if fresh is not None:
             pairs = [astuple(pair) for pair in _search(store)]
             content = {"pairs": pairs, "checksum": key_of(pairs)}
-            (fresh / "pairs.json").write_text(json.dumps(content))
+            (fresh / "pairs.json").write_text(json.dumps(content), encoding="utf-8")
     return _read(folder)
 
 
@@ -103,7 +103,7 @@ def _read(folder: Path) -> list[NearDuplicate]:
     Raises:
         ValueError: the file is damaged.
     """
-    content = json.loads((folder / "pairs.json").read_text())
+    content = json.loads((folder / "pairs.json").read_text(encoding="utf-8"))
     if not isinstance(content, dict) or content.get("checksum") != key_of(content.get("pairs")):
         raise ValueError("the pairs do not match their checksum")
     return [NearDuplicate(*pair) for pair in content["pairs"]]

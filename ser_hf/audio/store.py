@@ -51,7 +51,7 @@ class WaveformStore:
         if self.bytes != expected:
             raise ValueError(f"{SAMPLES} has {self.bytes} bytes, and {expected} by the index")
         if (folder / _DAMAGED).exists():
-            raise ValueError((folder / _DAMAGED).read_text())
+            raise ValueError((folder / _DAMAGED).read_text(encoding="utf-8"))
         # 1 for each clip whose checksum is verified; None if all are.
         self._verified: bytearray | None = bytearray(len(self))
 
@@ -94,7 +94,7 @@ class WaveformStore:
         if xxh3_64_intdigest(samples) != self.checksums[row]:
             remedy = REBUILT
             try:
-                (self.folder / _DAMAGED).write_text(_damage(row))
+                (self.folder / _DAMAGED).write_text(_damage(row), encoding="utf-8")
             except OSError:
                 remedy = "delete that folder, or set audio.cache_dir to another one"
             raise UserError(f"{self.folder}: {_damage(row)}; {remedy}")

@@ -1,9 +1,9 @@
 """The console script `ser-hf`: its verbs, exit codes and messages."""
 
 import contextlib
+import io
 import logging
 import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -38,6 +38,9 @@ class Verbs(typer.core.TyperGroup):
                     rows.append((f"{verb.name:<9}", verb.get_short_help_str(formatter.width)))
                 formatter.write_dl(rows)
 
+
+# 128 and the number of SIGPIPE, which Windows does not have.
+_BROKEN_PIPE = 141
 
 # Messages are plain text, not panels of rich: an error is one line, and help can be searched.
 app = typer.Typer(
@@ -76,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         app(prog_name="ser-hf")  # the shell requests completions
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     _open_closed_streams()
+    _escape_unknown_characters()
     _log_to_terminal()
 
     remedy = "run the same command again"
@@ -110,6 +114,17 @@ def _open_closed_streams() -> None:
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r+"))  # noqa: SIM115
+
+
+def _escape_unknown_characters() -> None:
+    """Print an escape for a character that the terminal's encoding does not have.
+
+    The encoding of a Windows terminal is often that of its region, and the name of a recording in
+    another script would end the command.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextlib.contextmanager
@@ -156,7 +171,7 @@ def _usage_message(error: typer.TyperException) -> str:
 def _output_fault(error: OSError) -> int:
     """Handle an output that cannot be written, and return the exit code."""
     if isinstance(error, BrokenPipeError):  # as in `ser-hf predict ... | head`
-        return 128 + signal.SIGPIPE
+        return _BROKEN_PIPE
     return _mistake(f"the output cannot be written: {error.strerror}")
 
 

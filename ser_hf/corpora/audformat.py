@@ -29,6 +29,7 @@ from pydantic import Field, model_validator
 from ..utils.bounds import require_bounded_table
 from ..utils.cells import text
 from ..utils.errors import UserError, one_line
+from ..utils.files import link_or_copy
 from ..utils.find_file import FileFinder
 from ..utils.segments import Segment, SegmentColumns
 from ..utils.yaml import check_bounds, read_text
@@ -234,7 +235,7 @@ def _copy_data(root: Path, copy: Path) -> None:
     (copy / "db.yaml").write_text(safe_header, encoding="utf-8")
     for path in (*root.glob("db.*.csv"), *root.glob("db.*.parquet")):
         require_bounded_table(path)
-        (copy / path.name).symlink_to(path.resolve())
+        link_or_copy(path, copy / path.name)
     for path in root.glob("db.*.pkl"):
         readable = [copy / f"{path.stem}.csv", copy / f"{path.stem}.parquet"]
         if not any(table.exists() for table in readable):

@@ -24,6 +24,7 @@ from ..models import (
     PreparedFeatureExtractor,
 )
 from ..utils.errors import UserError
+from ..utils.files import link_or_copy
 from .files import (
     CONFIGURATIONS,
     WeightFiles,
@@ -125,7 +126,7 @@ def data_only(
             if files is None:
                 files = find_weights(source, where, revision)
             for name, path in files.paths.items():
-                (folder / name).symlink_to(path)
+                link_or_copy(Path(path), folder / name)
         if names_code and code:
             _copy_code(source, folder, where, revision)
         try:

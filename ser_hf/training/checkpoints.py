@@ -32,7 +32,8 @@ def seal(checkpoint: Path, step_size: StepSize) -> None:
     """Sync every file of a checkpoint to the disk, then write the marker with their hashes."""
     hashes = {}
     for path in sorted(path for path in checkpoint.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
+        # Windows syncs only files that are open for writing.
+        with path.open("r+b") as file:
             os.fsync(file.fileno())
         hashes[path.relative_to(checkpoint).as_posix()] = _hash(path)
     marker = {"made_by": dataclasses.asdict(step_size), "files": hashes}
@@ -41,7 +42,7 @@ def seal(checkpoint: Path, step_size: StepSize) -> None:
         json.dump(marker, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
-    partial.rename(checkpoint / MARKER)
+    partial.replace(checkpoint / MARKER)
 
 
 def is_complete(checkpoint: Path) -> bool:

@@ -120,7 +120,7 @@ def git_revision() -> str | None:
 def processor_name() -> str:
     """The name of the processor, as Linux or Python gives it."""
     with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

@@ -46,11 +46,10 @@ def held(lock: Path, folder: Path, key: str = "output_dir") -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(FileLock(lock).acquire(timeout=_PATIENCE))
-            lock.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+            _write_owner(lock)
         except Timeout:
-            owner = lock.read_text(encoding="utf-8") or "another process"
             raise UserError(
-                f"{key}: {folder} is in use by {owner}; wait, or name another folder"
+                f"{key}: {folder} is in use by {_owner(lock)}; wait, or name another folder"
             ) from None
         except OSError as error:
             # A file system without locks raises another OSError; the run goes on without a lock.
@@ -61,6 +60,33 @@ def held(lock: Path, folder: Path, key: str = "output_dir") -> Iterator[None]:
         finally:
             with contextlib.suppress(OSError):
                 lock.unlink()
+
+
+def _write_owner(lock: Path) -> None:
+    """Write this process into its lock file."""
+    # Windows lets nobody write a locked file through a second handle.
+    with contextlib.suppress(PermissionError):
+        lock.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+
+
+def _owner(lock: Path) -> str:
+    """The process that holds a lock file, as it wrote itself."""
+    with contextlib.suppress(PermissionError):  # Windows lets nobody read a locked file
+        text = lock.read_text(encoding="utf-8")
+        if text:
+            return text
+    return "another process"
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make `target` a link to the file `source`, or a copy of it where links are not allowed.
+
+    Windows allows symbolic links to administrators and in its developer mode.
+    """
+    try:
+        target.symlink_to(source.resolve())
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 @contextlib.contextmanager

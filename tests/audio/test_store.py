@@ -296,7 +296,7 @@ def test_damage_in_a_read_only_cache_is_named_with_a_remedy(sources, tmp_path, m
     flip(store.folder / "waveforms.f32")
     opened = WaveformStore(store.folder)
 
-    def never(*given):
+    def never(*given, **options):
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(Path, "write_text", never)

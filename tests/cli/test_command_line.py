@@ -1,6 +1,7 @@
 """The command line as a whole: help, parsing, output, exit codes, and one line for each mistake."""
 
 import errno
+import io
 import os
 import re
 import subprocess
@@ -167,3 +168,13 @@ def test_a_message_is_printed_also_if_its_file_cannot_be_written(monkeypatch, ca
     error = cli.UserError(f"a: {'x ' * 300}; remove it")
     monkeypatch.setattr("ser_hf.cli.train.run_recipe", Mock(side_effect=error))
     assert complaint(capsys, "train", "a.yaml").endswith("; remove it")
+
+
+def test_a_character_that_the_terminal_lacks_is_escaped(tmp_path, monkeypatch):
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr("sys.stdout", terminal)
+    assert cli.main(["schema"]) == 0
+    print("\u65e5\u672c.wav")
+    terminal.flush()
+    written = terminal.buffer.getvalue().splitlines()
+    assert written[-1] == rb"\u65e5\u672c.wav"
