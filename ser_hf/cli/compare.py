@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from typer import Argument, Exit, Option
 
 from ..utils.errors import UserError
+from .first_checks import announce, require_model, require_models
 from .options import (
     Json,
     NoAudio,
@@ -58,6 +59,8 @@ def compare(
     require_one_of(json=json, format=format)
     if pictures is not None and output is None:
         raise UserError("--pictures: needs --output, the folder of the pictures")
+    require_models(runs, "RUN")
+    announce("compare")
     from ..experiment.compare import compare_runs
     from ..experiment.comparison_page import paper_table, published_tables, tables
     from ..report.terminal import comparison_summary, ranking_summary
@@ -110,6 +113,8 @@ def rank(
 
     Example: ser-hf rank runs --output ranking --repo USER/ser-ranking
     """
+    require_models(sources, "RUNS")
+    announce("rank")
     from ..experiment.ranking import rank_runs, tables
     from ..report.terminal import ranking_summary
 
@@ -162,6 +167,8 @@ def reproduce(
     Example: ser-hf reproduce runs/ravdess_crnn corpus.root=data/RAVDESS
     """
     require_one_of(resume=resume, overwrite=overwrite)
+    require_model(source, "RUN")
+    announce(source)
     from ..experiment.reproduce import reproduce
     from ..report.terminal import reproduction_summary
 

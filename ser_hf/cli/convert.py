@@ -1,10 +1,13 @@
 """ser-hf convert: a published checkpoint of another project as a model folder."""
 
 import dataclasses
+import os
 from typing import Annotated, Literal
 
 from typer import Argument, Option
 
+from ..utils.errors import UserError
+from .first_checks import announce
 from .options import Json, as_json
 
 
@@ -30,6 +33,9 @@ def convert(
 
     Example: ser-hf convert emotion2vec emotion2vec_plus_base/model.pt models/emotion2vec_plus_base
     """
+    if not os.path.isfile(file):
+        raise UserError(f"FILE: {file}: no such file")
+    announce(file)
     from ..loading.emotion2vec import convert_emotion2vec
     from ..report.terminal import conversion_summary
 

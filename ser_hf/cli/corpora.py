@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Argument, Exit, Option
 
 from ..utils.errors import UserError
+from .first_checks import announce, require_folder_of_corpus
 from .options import CorpusWords, Json, NoAudio, Pictures, as_json, corpus_recipe, root_or_word
 
 logger = logging.getLogger(__name__)
@@ -189,10 +190,12 @@ def inspect(
 
     Example: ser-hf inspect ravdess data/RAVDESS song=true --output inspect-song
     """
+    root, words = root_or_word(root, words)
+    require_folder_of_corpus(root, "DIR")
+    announce(corpus)
     from ..inspection import check_folder, inspect_corpus, write_inspection
     from ..report.terminal import inspection_summary
 
-    root, words = root_or_word(root, words)
     section = corpus_recipe(corpus, root, words).corpus
     folder = Path(output or f"inspect-{corpus}")
     check_folder(folder)

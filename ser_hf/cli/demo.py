@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from ..utils.errors import UserError
+from .first_checks import announce, require_model
 from .options import Model, Revision, TrustRemoteCode, exit_on_termination
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ def demo(
     """
     if importlib.util.find_spec("gradio") is None:
         raise UserError("the page needs gradio: pip install 'ser_hf[demo]'")
+    require_model(model)
     port = _free_port(port)
+    announce(model)
     page = _demo_of(model, revision, trust_remote_code)
     exit_on_termination()  # so that the recordings are deleted
     with tempfile.TemporaryDirectory(prefix="ser-hf-demo-") as folder:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from typer import Argument, Exit, Option
 
 from ..utils.errors import UserError
+from .first_checks import announce, require_folder_of_corpus, require_model, require_models
 from .options import (
     Adapt,
     AdaptFrom,
@@ -156,6 +157,10 @@ def evaluate(
         part=part,
         fold=fold,
     )
+    require_models(sources, "MODEL")
+    require_folder_of_corpus(root, "--root")
+    request.check()
+    announce(", ".join(sources))
     evaluation_options = {
         "window": window,
         "batch_size": batch_size,
@@ -217,9 +222,11 @@ def _evaluate_over_time(
 ) -> None:
     """Evaluate the first argument, a model, over time on the other ones, recordings."""
     model, *inputs = arguments
+    require_model(model)
     if not inputs:
         raise UserError("--reference: name the recordings after the model")
     folder = Path(output or Path("evaluations", f"{_model_name(model)}-over-time"))
+    announce(model)
 
     from ..experiment import evaluate as evaluation
     from ..experiment.over_time import evaluate_over_time

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from .first_checks import announce, require_model
 from .options import (
     Clips,
     Json,
@@ -58,6 +59,8 @@ def export(
 
     Example: ser-hf export runs/ravdess_se_resnet --output se_resnet.pt2
     """
+    require_model(model)
+    announce(model)
     from ..export import export_model
     from ..report.terminal import export_summary
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 from typer import Argument, Exit, Option
 
 from ..utils.errors import UserError
+from .first_checks import announce, require_model
 from .options import (
     Adapt,
     AdaptFrom,
@@ -106,6 +107,10 @@ def predict(
 
     Example: ser-hf predict runs/ravdess_crnn calls/ --output calls.csv
     """
+    require_model(model)
+    if not any(os.path.exists(path) for path in inputs):
+        _refuse_missing(inputs, skip=on_error == "skip")
+    announce(model)
     from ..inference.chunks import NoneReadable
     from ..inference.load import load_classifier
     from ..inference.predict import (
@@ -167,6 +172,16 @@ def predict(
         if skipped:
             sys.stdout.flush()
             raise Exit(1)
+
+
+def _refuse_missing(inputs: Sequence[str], skip: bool) -> None:
+    """End the command if no input exists; audio files that are skipped are a negative result."""
+    is_audio = [Path(path).suffix.lower() not in ("", ".csv", ".tsv") for path in inputs]
+    message = f"{inputs[0]}: no such file or folder"
+    if not skip or not all(is_audio):
+        raise UserError(message)
+    sys.stderr.write(f"error: {message}; none of {len(inputs)} inputs exists\n")
+    raise Exit(1)
 
 
 @dataclasses.dataclass(frozen=True)

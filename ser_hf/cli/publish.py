@@ -1,14 +1,15 @@
 """ser-hf publish and verify: publish a finished run, and check a model without ser_hf."""
 
-from typing import TYPE_CHECKING, Annotated
+import os
+from typing import Annotated
 
 from typer import Argument, Exit, Option
 
 from ..utils.errors import UserError
+from ..utils.run_folder import RunFolder
+from ..utils.yaml import read_yaml
+from .first_checks import announce, require_model
 from .options import Clips, Json, Model, Private, Revision, TrustRemoteCode
-
-if TYPE_CHECKING:
-    from ..experiment.settings import HubSettings
 
 
 def publish(
@@ -33,9 +34,10 @@ def publish(
     Example: ser-hf publish runs/ravdess_crnn --repo USER/ravdess-crnn --report-repo
     USER/ravdess-crnn-report --space
     """
+    _check_repository(run, repo, bool(private or report_repo or space or benchmark))
+    announce(run)
     from ..hub.publish import publish
 
-    hub = _hub_section(run)
     if repo is not None:
         published = publish(
             run,
@@ -47,24 +49,26 @@ def publish(
         )
         print(published)
         return
-    if hub is None or hub.repo is None:
+    from ..experiment.reading import read_recipe
+
+    print(publish(run, **read_recipe(RunFolder(run).recipe).hub.publication))
+
+
+def _check_repository(run: str, repo: str | None, has_options: bool) -> None:
+    """Refuse a missing folder, and a run without a repository on the command line or in it."""
+    if not os.path.isdir(run):
+        raise UserError(f"RUN: {run}: no such folder")
+    if repo is not None:
+        return
+    recipe = RunFolder(run).recipe
+    hub = read_yaml(recipe).get("hub") if recipe.is_file() else None
+    recipe_repo = hub.get("repo") if isinstance(hub, dict) else None
+    if not recipe_repo:
         raise UserError("--repo: missing, and the run's recipe names no repository (hub.repo)")
-    if private or report_repo or space or benchmark:
+    if has_options:
         raise UserError(
             "--repo: missing; other options need it (without any, the recipe's hub section is used)"
         )
-    print(publish(run, **hub.publication))
-
-
-def _hub_section(run: str) -> "HubSettings | None":
-    """Return the section `hub` of a run's recipe; None if the folder has no recipe."""
-    from ..experiment.reading import read_recipe
-    from ..utils.run_folder import RunFolder
-
-    recipe = RunFolder(run).recipe
-    if not recipe.is_file():
-        return None
-    return read_recipe(recipe).hub
 
 
 def verify(
@@ -81,6 +85,8 @@ def verify(
 
     Example: ser-hf verify USER/MODEL --clips recording.wav
     """
+    require_model(model)
+    announce(model)
     from ..hub.verify import verify
 
     verdict = verify(

@@ -1,11 +1,15 @@
 """ser-hf sweep: run a recipe with different values of keys, and select on validation."""
 
 import functools
+import os
 import sys
 from typing import Annotated
 
 from typer import Argument, Option
 
+from ..experiment.recipe_source import recipe_file
+from ..utils.errors import UserError
+from .first_checks import announce
 from .options import Json, Overrides, RecipeFile, as_json
 
 
@@ -46,6 +50,10 @@ def sweep(
 
     Example: ser-hf sweep quickstart space.yaml --trials 20
     """
+    recipe_file(recipe)
+    if not os.path.isfile(space):
+        raise UserError(f"SPACE: {space}: no such file")
+    announce(f"{recipe}, {space}")
     from ..sweeps import SweepOptions, sweep
 
     options = SweepOptions(

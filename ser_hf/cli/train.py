@@ -10,6 +10,7 @@ from typer import Argument, Option
 
 from ..train import run_recipe
 from ..utils.processes import launched_alone
+from .first_checks import announce, require_free_run_folder
 from .options import (
     Json,
     NoAudio,
@@ -51,15 +52,18 @@ def train(
         changes.append(f"output_dir={output}")
     if no_audio:
         changes.append("evaluation.audio=false")
-    from ..experiment.recipe_source import recipe_file
+    from ..experiment.recipe_source import recipe_file, recipe_values
 
+    if os.path.isfile(recipe_file(recipe)):
+        output_dir = recipe_values(recipe, changes)["output_dir"]
+        if not resume and not dry_run:
+            require_free_run_folder(output_dir, overwrite)
+        announce(recipe)
     if launched_alone():
         logger.warning(
             "accelerate launch started one process: without a GPU it ignores --num_processes; use "
             "torchrun --nproc_per_node N -m ser_hf.train RECIPE, or recipes/accelerate/cpu.yaml"
         )
-    if os.path.isfile(recipe_file(recipe)):
-        logger.info("%s: loading libraries", recipe)  # loading takes seconds
     if dry_run:
         from ..experiment.reading import read_recipe
 
@@ -89,10 +93,14 @@ def recipes(
         print(recipe_file(name).read_text(encoding="utf-8"), end="")
         return
     columns = shutil.get_terminal_size().columns
-    for key, file in built_in_recipes().items():
+    files = built_in_recipes()
+    width = max(map(len, files)) + 2
+    for key, file in files.items():
         about = file.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
         print(
-            textwrap.fill(about, columns, initial_indent=f"{key:<30}", subsequent_indent=" " * 30)
+            textwrap.fill(
+                about, columns, initial_indent=key.ljust(width), subsequent_indent=" " * width
+            )
         )
 
 

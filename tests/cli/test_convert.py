@@ -10,8 +10,10 @@ from ser_hf.loading.emotion2vec import Conversion
 
 
 @pytest.fixture
-def converts(monkeypatch):
-    """A stub for the conversion."""
+def converts(monkeypatch, tmp_path):
+    """A stub for the conversion, and an empty file to convert in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.pt").touch()
     conversion = Conversion(
         folder="models/plus",
         source="model.pt",

@@ -58,6 +58,7 @@ def test_verification_downloads_nothing(downloads, capsys, tmp_path):
 
 def test_options_of_the_corpus_reach_the_inspection(inspections, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
     assert cli.main(["inspect", "ravdess", "data", "song=true", "--json"]) == 0
     inspections.assert_called_once_with("ravdess", "data", song=True)
     assert json.loads(capsys.readouterr().out) == inspections.facts

@@ -9,8 +9,10 @@ from ser_hf.utils.errors import UserError
 
 
 @pytest.fixture
-def model(monkeypatch):
-    """A stub for the loading of the model, which fails."""
+def model(monkeypatch, tmp_path):
+    """A stub for the loading of the model, which fails; a recording is in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.wav").touch()
     load = Mock(side_effect=UserError("model: stub"))
     monkeypatch.setattr("ser_hf.inference.load.load_classifier", load)
     return load

@@ -9,8 +9,10 @@ from ser_hf import cli
 
 
 @pytest.fixture
-def sweep(monkeypatch):
-    """The calls of the sweep, which prints a line and has a result."""
+def sweep(monkeypatch, tmp_path):
+    """The calls of the sweep, which prints a line and has a result; a space is in the folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "space.yaml").touch()
     calls = []
 
     def run(recipe, space, overrides, options, echo):
