@@ -49,18 +49,60 @@ def timeline(duration, segments, ranges=None):
     return Timeline("calls/a.wav", Envelope(-high, high, duration), lanes, NAMES, ranges or {})
 
 
-@pytest.mark.parametrize(("duration", "segments"), [(20.0, 4), (7200.0, 900)])
-def test_lanes_have_the_colors_of_reports(duration, segments):
-    drawn = timeline(duration, segments)
+def test_lanes_have_the_colors_of_reports():
+    drawn = timeline(20.0, 4)
     figure = timeline_figure(drawn)
     wave, turns, curves = figure.axes
     assert [label.get_text() for label in turns.get_yticklabels()] == ["anna", "ben"]
-    assert len(turns.patches) == 2 * segments
-    assert wave.get_xlim() == (0, duration)
+    assert len(turns.patches) == 8
+    assert wave.get_xlim() == (0, 20)
     names = {text.get_text() for text in figure.legends[0].get_texts()}
     predicted = {label for lane in drawn.lanes for label in lane.labels}
     assert names == predicted
     assert len(curves.lines) == len(predicted)
+
+
+def test_many_segments_are_summed_up_in_intervals():
+    drawn = timeline(7200.0, 900)
+    _, turns, curves = timeline_figure(drawn).axes
+    assert [label.get_text() for label in turns.get_yticklabels()] == ["anna", "ben"]
+    assert len(turns.patches) == 2 * 120 * len(NAMES)
+    assert curves.get_ylabel().endswith("mean of 1 min")
+
+    def seconds(lane, label, minute):
+        times = zip(lane.labels, lane.starts, lane.ends, strict=True)
+        spans = [(start, end) for name, start, end in times if name == label]
+        begin = 60 * minute
+        return sum(max(0, min(end, begin + 60) - max(start, begin)) for start, end in spans)
+
+    # The colors of a column have the proportions of the seconds of their labels.
+    columns = turns.patches[: 120 * len(NAMES)]
+    heights = np.abs([patch.get_height() for patch in columns]).reshape(len(NAMES), 120)
+    expected = np.array(
+        [[seconds(drawn.lanes[0], name, minute) for minute in range(120)] for name in NAMES]
+    )
+    np.testing.assert_allclose(heights / heights.sum(), expected / expected.sum(), atol=1e-9)
+
+    lane = drawn.lanes[0]
+    alone = dataclasses.replace(drawn, lanes=[lane])
+    _, _, curves = timeline_figure(alone).axes
+    weights = [
+        max(0, min(end, 660) - max(start, 600))
+        for start, end in zip(lane.starts, lane.ends, strict=True)
+    ]
+    mean = np.average(lane.probabilities[:, 0], weights=weights)
+    assert curves.lines[0].get_ydata()[10] == pytest.approx(mean)
+
+
+@pytest.mark.parametrize(
+    ("duration", "step"), [(3.0, 1), (20.0, 2), (119.0, 15), (7200.0, 900), (36000.0, 3600)]
+)
+def test_times_on_the_axis_are_round(duration, step):
+    _, _, curves = timeline_figure(timeline(duration, 4)).axes
+    times = curves.xaxis.get_majorticklocs()
+    assert set(np.diff(times)) == {step}
+    shown = [time for time in times if 0 <= time <= duration]
+    assert 3 <= len(shown) <= 11
 
 
 def test_no_segment_is_too_narrow_to_see():
