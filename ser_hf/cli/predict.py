@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
@@ -150,6 +150,7 @@ def predict(
     skipped: list[tuple[str, str]] = []
     try:
         recordings = from_paths(inputs, skip=on_error == "skip")
+        _require_one_recording({recording.path for recording in recordings}, destination)
         classifier = load_classifier(
             model,
             revision=revision,
@@ -339,6 +340,25 @@ def _check_picture(picture: str, segments: str | None, inputs: Sequence[str]) ->
     check_output(picture, (".png", ".svg"), "--picture", inputs)
     if segments is None:
         raise UserError("--picture: needs segments of a recording; add --segments speech")
+
+
+def _require_one_recording(paths: Collection[str], destination: _Destination) -> None:
+    """Refuse several recordings for a picture or a file that describes one.
+
+    Without this check the error would come after the last prediction.
+    """
+    if len(paths) < 2:
+        return
+    if destination.picture is not None:
+        raise UserError(
+            f"--picture: shows one recording, and there are {len(paths)}; predict one at a time"
+        )
+    output = destination.paths.get("--output")
+    if output is not None and output.suffix.lower() in (".textgrid", ".txt"):
+        raise UserError(
+            f"--output: a {output.suffix} file describes one recording, and there are "
+            f"{len(paths)}; write .rttm or .csv, or predict one at a time"
+        )
 
 
 def seconds_table(seconds: Mapping[str | None, Mapping[str, float]], labels: Sequence[str]) -> str:

@@ -439,6 +439,12 @@ def _divided(
     if settings.segments in (None, WINDOWS):
         return recordings
     whole = list(from_dataset(recordings)) if isinstance(recordings, Dataset) else recordings
+    for recording in whole:
+        if recording.segment is not None:
+            raise UserError(
+                f"--segments {settings.segments}: {recording.path} has segments in the table "
+                "already; leave out --segments, or name the recordings themselves"
+            )
     if settings.segments != SPEECH:
         return turns_of(whole, settings.segments)
 

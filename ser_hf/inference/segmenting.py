@@ -1,6 +1,7 @@
 """Divides recordings into segments to predict: speech that is found, or turns of a file."""
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -201,7 +202,7 @@ def _divided(
     for recording in recordings:
         turns_of_recording = []
         for position, turn in enumerate(turns):
-            if alone or _is_named(recording, turn.recording):
+            if alone or _is_named(recording, turn.recording, file.parent):
                 turns_of_recording.append(turn)
                 used.add(position)
         if not turns_of_recording:
@@ -216,12 +217,18 @@ def _divided(
     return divided
 
 
-def _is_named(recording: Recording, name: str | None) -> bool:
-    """Whether a name, with or without folders and suffix, is that of a recording."""
+def _is_named(recording: Recording, name: str | None, folder: Path) -> bool:
+    """Whether a name is that of a recording: its path, id or name, with or without suffix.
+
+    Args:
+        folder: where relative paths may start, besides the working folder.
+    """
     if name is None:
         return False
     path = Path(recording.path)
-    return name in (recording.path, recording.id, path.name, path.stem)
+    if name in (recording.path, recording.id, path.name, path.stem):
+        return True
+    return os.path.realpath(folder / name) == os.path.realpath(path)
 
 
 def part_of(

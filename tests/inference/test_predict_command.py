@@ -306,6 +306,8 @@ def test_a_picture_of_the_segments_is_drawn(published, recordings, turns, tmp_pa
         (["--segments", "windows", "--picture", "a.bmp"], r"--picture: a\.bmp: unknown format"),
         (["--segments", "none.rttm"], r"none\.rttm: no such file"),
         (["--segments", "windows", "--output", "a.TextGrid"], "describes one recording"),
+        (["--segments", "windows", "--output", "a.txt"], "describes one recording"),
+        (["--segments", "windows", "--picture", "a.png"], "--picture: shows one recording"),
     ],
 )
 def test_wrong_options_of_segments_are_one_line(
@@ -317,3 +319,10 @@ def test_wrong_options_of_segments_are_one_line(
     assert ended(published("crnn"), *files, *options, "--device", "cpu") == 2
     assert re.search(message, complaint(capsys))
     assert not list(tmp_path.iterdir())
+
+
+def test_segments_of_a_table_are_not_divided_again(published, recordings, tmp_path, capsys):
+    table = tmp_path / "calls.csv"
+    table.write_text(f"path,start,end\n{recordings / 'a' / 'long.flac'},0.1,0.5\n")
+    assert ended(published("crnn"), table, "--segments", "speech", "--device", "cpu") == 2
+    assert "has segments in the table already" in complaint(capsys)

@@ -71,6 +71,19 @@ def test_the_turns_of_several_recordings_are_named(tmp_path):
     ]
 
 
+def test_paths_of_a_table_start_from_its_folder(tmp_path):
+    recordings = [
+        Recording(str(tmp_path / name), str(tmp_path / name))
+        for name in ("a/call.wav", "b/call.wav")
+    ]
+    (tmp_path / "turns.csv").write_text("path,start,end\na/call.wav,0,1\nb/call.wav,2,3\n")
+    divided = turns_of(recordings, tmp_path / "turns.csv")
+    assert [(part.path, part.segment.start) for part in divided] == [
+        (recordings[0].path, 0.0),
+        (recordings[1].path, 2.0),
+    ]
+
+
 def test_a_folder_has_a_file_for_each_recording(tmp_path):
     for name in ("one", "two"):
         turns = [Turn(Segment(0.0, 1.0), None, name)]

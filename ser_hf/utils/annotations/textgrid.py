@@ -14,6 +14,7 @@ from ..tables import decoded_text
 from .turns import EMOTION_TIER, Interval, Turn, timed, turns_of_tiers
 
 _MOST_BYTES = 2**27
+_UNKNOWN_TIER = "unknown"
 # Of the long form: the number of tiers, intervals or points, and the head of each.
 _SIZE = re.compile(r"^\s*(?:intervals: |points: )?size = (\d+)\s*$", re.MULTILINE)
 _ENTRY = re.compile(r"^\s*(?:item|intervals|points) \[\d+\]:?\s*$", re.MULTILINE)
@@ -72,6 +73,9 @@ def _require_complete(path: Path, text: str) -> None:
 def write_textgrid(path: Path, turns: Sequence[Turn], duration: float) -> None:
     """Write a TextGrid with a tier for each speaker; without speakers the tier is "emotion".
 
+    Beside speakers, the tier of turns without one is "unknown": a tier "emotion" would be read as
+    the only one with emotions.
+
     Turns of one speaker that overlap are cut at the start of the next one, because intervals of a
     tier do not overlap.
 
@@ -81,8 +85,10 @@ def write_textgrid(path: Path, turns: Sequence[Turn], duration: float) -> None:
     textgrid = _praatio(path)
     grid = textgrid.Textgrid(minTimestamp=0.0, maxTimestamp=duration)
     turns_of_speaker: dict[str, list[Turn]] = {}
+    has_speakers = any(turn.speaker for turn in turns)
+    unnamed_tier = _UNKNOWN_TIER if has_speakers else EMOTION_TIER
     for turn in sorted(turns, key=lambda turn: turn.segment):
-        turns_of_speaker.setdefault(turn.speaker or EMOTION_TIER, []).append(turn)
+        turns_of_speaker.setdefault(turn.speaker or unnamed_tier, []).append(turn)
     for speaker, speaker_turns in turns_of_speaker.items():
         entries = []
         for turn, following in zip(speaker_turns, [*speaker_turns[1:], None], strict=True):

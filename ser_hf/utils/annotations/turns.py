@@ -50,8 +50,9 @@ def turns_of_tiers(
     """Make turns from tiers.
 
     If there is a tier of emotions, its intervals are the turns, and the speaker of a turn is the
-    one of the tier of speakers with which it has most time in common. Otherwise each tier has the
-    emotions of one speaker, whose name is that of the tier.
+    one of the tier of speakers with which it has most time in common. A tier of speakers alone has
+    turns without emotions, as a diarizer finds them. Otherwise each tier has the emotions of one
+    speaker, whose name is that of the tier.
 
     Args:
         path: the file, for messages.
@@ -75,6 +76,9 @@ def turns_of_tiers(
         for interval in tiers[emotion_name]:
             speaker = _speaker_at(interval.segment, speakers) or participants.get(emotion_name)
             turns.append(Turn(interval.segment, interval.text, speaker, interval.where))
+    elif list(tiers) == [speaker_name]:
+        for interval in tiers[speaker_name]:
+            turns.append(Turn(interval.segment, None, interval.text, interval.where))
     else:
         for name, intervals in tiers.items():
             if name == speaker_name:

@@ -37,6 +37,24 @@ def test_a_written_file_is_read_again(tmp_path, suffix, with_speakers):
 
 
 @pytest.mark.parametrize("suffix", WRITTEN_SUFFIXES)
+def test_some_turns_without_a_speaker_are_read_again(tmp_path, suffix):
+    turns = [*TURNS, Turn(Segment(4.0, 4.5), "fear", None, recording="call")]
+    path = tmp_path / f"call{suffix}"
+    write_turns(path, turns, duration=5.0)
+    read = content(read_turns(path))
+    assert read[:-1] == content(TURNS)
+    assert read[-1][:3] == (4.0, 4.5, "fear")
+    # The tiers of a TextGrid have the names of speakers.
+    assert read[-1][3] == ("unknown" if suffix == ".textgrid" else None)
+
+
+def test_a_tier_of_speakers_alone_has_turns_without_emotions(tmp_path):
+    path = tmp_path / "call.TextGrid"
+    write_turns(path, [Turn(Segment(1.0, 2.0), "anna", "speaker")], duration=5.0)
+    assert content(read_turns(path)) == [(1.0, 2.0, None, "anna")]
+
+
+@pytest.mark.parametrize("suffix", WRITTEN_SUFFIXES)
 def test_no_turns_are_a_file_too(tmp_path, suffix):
     path = tmp_path / f"call{suffix}"
     write_turns(path, [], duration=5.0)
