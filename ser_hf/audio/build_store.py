@@ -414,8 +414,10 @@ def notes_about_recordings(dataset: "Dataset", store: WaveformStore) -> list[str
     notes = list(sentences(dataset["id"][:], flags))
     names = getattr(dataset.features.get("label"), "names", None)
     if names:
-        labels = [names[label] for label in dataset["label"]]
-        silent = [bool(kinds & RemarkKind.SILENT) for kinds in flags]
+        label_ids = dataset["label"][:]
+        labeled = [row for row, label in enumerate(label_ids) if label >= 0]
+        labels = [names[label_ids[row]] for row in labeled]
+        silent = [bool(flags[row] & RemarkKind.SILENT) for row in labeled]
         notes += [silent_class_sentence(label) for label in silent_classes(labels, silent)]
     return notes
 

@@ -34,8 +34,8 @@ from ..utils.find_file import FileFinder
 from ..utils.segments import Segment, SegmentColumns
 from ..utils.yaml import check_bounds, read_text
 from .columns import split_name
-from .rows import NO_LABEL, STANDARD_COLUMNS, Row, RowParser, TableSettings, absent
-from .schema import Listing
+from .rows import STANDARD_COLUMNS, Row, RowParser, TableSettings, absent
+from .schema import NO_LABEL, Listing
 from .settings import refuse
 
 # Limits of db.yaml. Databases of 100,000 speakers with three values each have half as much.

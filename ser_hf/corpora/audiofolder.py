@@ -37,8 +37,8 @@ from ..utils.yaml import read_text
 from .columns import extra_columns, split_name, with_splits
 from .files import audio_files, other_recordings
 from .name_patterns import hint
-from .rows import NO_LABEL, STANDARD_COLUMNS, Row, RowParser, absent, relative
-from .schema import Listing
+from .rows import STANDARD_COLUMNS, Row, RowParser, absent, relative
+from .schema import NO_LABEL, Listing
 from .segments import SegmentSettings, require_single_rows
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")

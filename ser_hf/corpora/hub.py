@@ -36,8 +36,8 @@ from ..utils.segments import Segment
 from .columns import extra_columns, with_splits
 from .hub_audio import AudioColumn, unpack
 from .hub_files import load_splits
-from .rows import NO_LABEL, STANDARD_COLUMNS, Row, RowParser
-from .schema import Clip, Listing
+from .rows import STANDARD_COLUMNS, Row, RowParser
+from .schema import NO_LABEL, Clip, Listing
 from .segments import SegmentSettings
 from .settings import refuse
 

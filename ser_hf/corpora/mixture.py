@@ -71,18 +71,20 @@ class MixtureItem(Settings):
         None
     )
 
-    def corpus_settings(self, on_unknown: OnUnknown) -> CorpusSettings:
+    def corpus_settings(self, on_unknown: OnUnknown, partial: bool = False) -> CorpusSettings:
         """The settings of the corpus without those for the mixture, such as `weight`.
 
         Args:
             on_unknown: the value of the mixture, which is used if the item has none.
+            partial: the value of the mixture.
         """
         only_of_items = ("on_unknown", "merge", "drop", "weight", "cap")
         values = {
             key: getattr(self, key) for key in type(self).model_fields if key not in only_of_items
         }
         settings_class = class_of_settings(SINGLE_CORPORA[self.name])
-        return settings_class(on_unknown=self.on_unknown or on_unknown, **values)
+        on_unknown = self.on_unknown or on_unknown
+        return settings_class(on_unknown=on_unknown, partial=partial, **values)
 
     def rule(self, key: str) -> Rule:
         """The rule for the emotions of the corpus; `key` is the item's key, for messages."""
@@ -223,7 +225,9 @@ def _read_member(key: str, item: MixtureItem, settings: MixtureSettings) -> Memb
     Errors of the corpus name the keys of its item, such as ``corpus.corpora[1].song``.
     """
     try:
-        listing = SINGLE_CORPORA[item.name].parse(item.corpus_settings(settings.on_unknown))
+        listing = SINGLE_CORPORA[item.name].parse(
+            item.corpus_settings(settings.on_unknown, settings.partial)
+        )
     except UserError as error:
         # Replace `corpus.` only at the start of a word, so that a folder called corpus.x in a path
         # is not changed.

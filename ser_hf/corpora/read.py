@@ -18,10 +18,10 @@ from .auxiliary import Auxiliary, read_auxiliary
 from .catalog import CORPORA
 from .labels import Rule, Treatment, custom_labels, treat_labels
 from .mixture import Mixed
-from .schema import Clip, Listing, require_unique_ids, to_dataset
+from .schema import NO_LABEL, Clip, Listing, is_unlabeled, require_unique_ids, to_dataset
 from .settings import CorpusSettings
 from .sources import LabelSource, Outcome, label_sources, sources_table
-from .targets import rating, scaled_targets
+from .targets import is_rated, rating, scaled_targets
 
 logger = logging.getLogger(__name__)
 
@@ -186,25 +186,43 @@ def _exclude(listing: Listing, settings: CorpusSettings) -> _Selection:
 def _classify(clips: list[Clip], listing: Listing, settings: CorpusSettings) -> _Classes:
     """Give each clip its class, and find the clips to leave out."""
     members = _members(listing)
+    drop = list(settings.drop)
+    if settings.partial and NO_LABEL not in drop and any(map(is_unlabeled, clips)):
+        drop.append(NO_LABEL)
     treatment = treat_labels(
         clips,
         settings.labels,
         settings.merge,
-        settings.drop,
+        drop,
         rule_of_corpus={corpus: member.rule for corpus, member in members.items()},
-        least=1 if settings.targets else 2,
+        least=1 if settings.targets and not settings.partial else 2,
     )
-    left_out = {i: "dropped" for i, emotion in enumerate(treatment.emotions) if emotion is None}
-    if settings.on_unknown == "skip":
-        for target in settings.targets:
-            for i, clip in enumerate(clips):
-                if rating(clip, target) is None:
-                    left_out[i] = f"no {target}"
+    left_out = _without_targets(clips, treatment, settings)
     if isinstance(listing, Mixed):
         remaining = [clip for i, clip in enumerate(clips) if i not in left_out]
         mixture.require_clips_of_all(listing, remaining)
         left_out |= mixture.beyond_caps(listing, clips, treatment.emotions)
     return _Classes(clips, treatment, left_out)
+
+
+def _without_targets(
+    clips: Sequence[Clip], treatment: Treatment, settings: CorpusSettings
+) -> dict[int, str]:
+    """The positions of the clips without a class, or without a rating, with the reason.
+
+    With `corpus.partial` a clip needs one of the two.
+    """
+    left_out = {}
+    for i, emotion in enumerate(treatment.emotions):
+        keeps_ratings = settings.partial and is_rated(clips[i], settings.targets)
+        if emotion is None and not keeps_ratings:
+            left_out[i] = "dropped"
+    if settings.on_unknown == "skip" and not settings.partial:
+        for target in settings.targets:
+            for i, clip in enumerate(clips):
+                if rating(clip, target) is None:
+                    left_out[i] = f"no {target}"
+    return left_out
 
 
 def _warn_of_idle_rules(clips: Sequence[Clip], listing: Listing, settings: CorpusSettings) -> None:
@@ -277,7 +295,11 @@ def _make_corpus(
     targets = None
     if settings.targets:
         targets = scaled_targets(
-            clips, settings.targets, settings.ranges, _ranges_of_corpora(listing, members, settings)
+            clips,
+            settings.targets,
+            settings.ranges,
+            _ranges_of_corpora(listing, members, settings),
+            partial=settings.partial,
         )
     dataset = to_dataset(
         Listing(listing.corpus, [_merge_emotion_columns(clip, settings.merge) for clip in clips]),

@@ -21,13 +21,12 @@ from .columns import integer
 from .languages import language_code
 from .metadata import Metadata, excludes_commercial_use
 from .row_labels import LabelReader, UnknownLabels
-from .schema import EMOTIONS, UNNAMED, Clip, Listing, SkipKind
+from .schema import EMOTIONS, NO_LABEL, UNNAMED, Clip, Listing, SkipKind
 from .settings import CorpusSettings, refuse
 from .speakers import one_spelling_each
 
 # Columns with a defined meaning, besides audio, label and speaker.
 STANDARD_COLUMNS = ("id", "sex", "age", "language", "sentence", "intensity", "take")
-NO_LABEL = "other"  # the label of every row of a table that has only ratings
 SEXES = {"f": "female", "female": "female", "m": "male", "male": "male"}
 NoSpeaker = Literal["error", "skip", "one"]
 _LONGEST_WORD = 40  # characters of a word in a message
@@ -378,6 +377,9 @@ class RowParser:
         """Read the label and the speaker of a row, and find what is wrong with it."""
         row = dataclasses.replace(row, label=text(row.label))
         emotion = self.emotion(row.label)
+        if emotion is None and self.settings.partial and means_missing(row.label):
+            row = dataclasses.replace(row, label=None)
+            emotion = NO_LABEL
         if emotion is None:
             return _ReadRow(row, None, None, "unknown label")
         if row.missing:

@@ -103,6 +103,11 @@ class Clip:
         return self.id.partition("/")[2]
 
 
+def is_unlabeled(clip: Clip) -> bool:
+    """Whether the table has no label for a clip (`partial`)."""
+    return clip.emotion == NO_LABEL and clip.original_label is None and clip.votes is None
+
+
 @dataclasses.dataclass(frozen=True)
 class Listing:
     """The clips of a corpus, and the files or rows that were skipped.
@@ -143,17 +148,20 @@ COLUMNS = {
 # `no_speaker: one`. Splits have a special case for it, because these clips may be of any speaker,
 # also of a test speaker.
 UNNAMED = "unknown"
+# The emotion of a clip without a label: of every row of a table that has only ratings, and with
+# `partial` of rows with an empty label.
+NO_LABEL = "other"
 # Names that an extra column cannot have.
 RESERVED = {"audio", "label", "votes", "targets", *COLUMNS}
 
 
 def to_dataset(
     listing: Listing,
-    emotions: Sequence[str],
+    emotions: Sequence[str | None],
     labels: Sequence[str],
     sampling_rate: int,
     votes: Sequence[Sequence[float] | None] | None = None,
-    targets: Sequence[Mapping[str, float]] | None = None,
+    targets: Sequence[Mapping[str, float | None]] | None = None,
 ) -> Dataset:
     """Make a `datasets.Dataset` with one row per clip.
 
@@ -163,7 +171,7 @@ def to_dataset(
 
     Args:
         listing: the clips.
-        emotions: the class of each clip.
+        emotions: the class of each clip; None for a clip without a label.
         labels: the classes in the order of their ids.
         sampling_rate: the sampling rate of the column `audio`, in Hz.
         votes: the column `votes`: for each clip, probabilities over the labels.
@@ -180,7 +188,7 @@ def to_dataset(
 
     columns: dict[str, list] = {
         "audio": [clip.path for clip in clips],
-        "label": [labels.index(emotion) for emotion in emotions],
+        "label": _label_ids(emotions, labels),
     }
     for name in COLUMNS:
         columns[name] = [getattr(clip, name, None) for clip in clips]
@@ -199,6 +207,13 @@ def to_dataset(
     dataset = Dataset.from_dict(columns, features=Features(features))
     # The paths are cast to audio, because encoding them as audio needs torchcodec.
     return dataset.cast_column("audio", Audio(sampling_rate=sampling_rate, decode=False))
+
+
+def _label_ids(emotions: Sequence[str | None], labels: Sequence[str]) -> list[int]:
+    """The ids of the classes; -1, the id of a missing label in `datasets`, without a class."""
+    ids: dict[str | None, int] = {label: i for i, label in enumerate(labels)}
+    ids[None] = -1
+    return [ids[emotion] for emotion in emotions]
 
 
 def _extra_names(listing: Listing, reserved: Collection[str]) -> list[str]:

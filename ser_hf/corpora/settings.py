@@ -99,6 +99,20 @@ class CorpusSettings(Settings):
         dict[str, list[float]],
         Field(description="target: its lowest and highest rating, such as [1, 5]"),
     ] = {}
+    partial: Annotated[
+        bool,
+        Field(
+            description="for the task emotions+dimensions: also use clips that have a label only, "
+            "or ratings only, each for that; clips of dropped emotions have ratings only"
+        ),
+    ] = False
+    positive_share: Annotated[
+        Annotated[float, Field(ge=0, lt=1)] | None,
+        Field(
+            description="for the task multi_label: a class is true for a clip if it has more than "
+            "this share of the votes; null: 1 / the number of classes"
+        ),
+    ] = None
     on_unknown: Annotated[
         OnUnknown,
         Field(description="what to do with files and rows that the corpus does not describe"),

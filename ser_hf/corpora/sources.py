@@ -17,7 +17,8 @@ class LabelSource:
         emotion: the canonical emotion; None for files that are not clips.
         word: the label in the files; None for files that are not clips.
         label: the class; None if the clips are left out.
-        left_out: the reason to leave the clips out; None if they are kept.
+        left_out: the reason to leave the clips out; None if they are kept. Without a label and a
+            reason, the clips are kept for their ratings only.
         clips: the number of clips or files.
     """
 
@@ -91,7 +92,9 @@ def sources_table(sources: Sequence[LabelSource]) -> str:
         emotion = source.emotion or "-"  # None for a file that is not a clip
         if source.word not in (None, source.emotion):
             emotion += f" ({source.word})"
-        outcome = source.label or f"left out: {source.left_out}"
+        outcome = source.label or "ratings only"
+        if source.left_out is not None:
+            outcome = f"left out: {source.left_out}"
         rows.append((source.corpus, emotion, str(source.clips), outcome))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = []

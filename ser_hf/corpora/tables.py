@@ -39,8 +39,8 @@ from ..utils.errors import UserError
 from ..utils.find_file import FileFinder
 from ..utils.tables import read_table
 from .columns import extra_columns
-from .rows import NO_LABEL, STANDARD_COLUMNS, Row, RowParser, absent, relative
-from .schema import Listing
+from .rows import STANDARD_COLUMNS, Row, RowParser, absent, relative
+from .schema import NO_LABEL, Listing
 from .segments import SegmentSettings, require_single_rows
 from .settings import AnyPath
 

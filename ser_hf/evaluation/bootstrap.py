@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from ..corpora.schema import UNNAMED
-from .metrics import RESAMPLED, compute, mean_metrics, values
+from .metrics import RESAMPLED, AnyOutputs, compute, mean_metrics, values
 from .outputs import Outputs
 from .predictions import Predictions
 from .ratings import Ratings
@@ -37,7 +37,7 @@ Measure = Callable[[np.ndarray], dict[str, np.ndarray]]
 Intervals = dict[str, list[float]]
 
 
-def measure(runs: Sequence[Outputs | Ratings], names: Sequence[str] = RESAMPLED) -> Measure:
+def measure(runs: Sequence[AnyOutputs], names: Sequence[str] = RESAMPLED) -> Measure:
     """Make a function from weights to metrics: their means over runs on the same clips."""
 
     def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -316,7 +316,7 @@ class PairedDifference:
 
 
 def paired_comparison(
-    sides: Mapping[str, Sequence[Outputs | Ratings]],
+    sides: Mapping[str, Sequence[AnyOutputs]],
     speakers: Sequence[str] | None = None,
     resamples: int = 10_000,
     confidence: float = 0.95,
@@ -362,14 +362,14 @@ def paired_comparison(
     return compared
 
 
-def _mean_values(runs: Sequence[Outputs | Ratings], names: Sequence[str]) -> dict[str, float]:
+def _mean_values(runs: Sequence[AnyOutputs], names: Sequence[str]) -> dict[str, float]:
     """The mean of each metric over the runs; nan if the metric is undefined for a run."""
     means = mean_metrics([values(run, names) for run in runs])
     return {name: math.nan if mean is None else mean for name, mean in means.items()}
 
 
 def _bootstrap(
-    sides: Mapping[str, Sequence[Outputs | Ratings]],
+    sides: Mapping[str, Sequence[AnyOutputs]],
     speakers: Sequence[str] | None,
     resamples: int,
     seed: int,
@@ -394,7 +394,7 @@ def _bootstrap(
 
 
 def _mean(
-    runs: Sequence[Outputs | Ratings],
+    runs: Sequence[AnyOutputs],
     weights: np.ndarray,
     names: Sequence[str],
     chosen: np.ndarray | None = None,

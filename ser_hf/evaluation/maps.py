@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from ..utils.errors import UserError
 from .predictions import Predictions
 from .sections import EmbeddingMap, MapMethod
-from .tasks import EMOTIONS, Task
+from .tasks import Task
 
 METHODS: tuple[str, ...] = get_args(MapMethod)
 METHOD_NAMES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
@@ -127,7 +127,7 @@ def map_embeddings(
             distances = pairwise_distances(standardized)
     except NoMap as error:
         return no_map(method, of_clips, str(error))
-    has_classes = predictions.task is EMOTIONS
+    has_classes = predictions.task.one_label
     section = EmbeddingMap(
         method=method,
         clips=len(predictions),
@@ -149,7 +149,7 @@ def map_schema(names: Sequence[str], task: Task) -> pa.Schema:
         names: the names of the classes or dimensions.
     """
     columns = [("id", pa.string()), ("speaker", pa.string())]
-    if task is EMOTIONS:
+    if task.one_label:
         columns += [("label", pa.string()), ("predicted", pa.string())]
     else:
         columns += [(f"true_{name}", pa.float32()) for name in names]
@@ -161,13 +161,13 @@ def _table(predictions: Predictions, points: np.ndarray) -> pa.Table:
     """The table of a map, see `ClipMap`."""
     names = predictions.names
     columns = {"id": predictions.ids, "speaker": predictions.speakers}
-    if predictions.task is EMOTIONS:
+    if predictions.task.one_label:
         (predicted,) = predictions.predicted
         columns["label"] = [names[label] for label in predictions.labels]
         columns["predicted"] = [names[label] for label in predicted]
     else:
         for i, name in enumerate(names):
-            columns[f"true_{name}"] = predictions.labels[:, i]
+            columns[f"true_{name}"] = predictions.labels[:, i].astype(np.float32)
     columns["x"] = points[:, 0]
     columns["y"] = points[:, 1]
     return pa.table(columns, schema=map_schema(names, predictions.task))

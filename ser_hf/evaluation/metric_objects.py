@@ -19,9 +19,9 @@ import evaluate
 import numpy as np
 
 from ..utils.errors import UserError
-from .metrics import METRICS, outputs_of
+from .metrics import METRICS, AnyOutputs, measurable, outputs_of
 from .outputs import Outputs
-from .ratings import Ratings
+from .tasks import MULTI_LABEL
 
 
 def load_metric(name: str) -> evaluate.Metric:
@@ -29,8 +29,8 @@ def load_metric(name: str) -> evaluate.Metric:
 
     Its `compute` takes two arrays; the metric determines which.
 
-    - `references`: class ids, (clips,), the shares of the raters' votes, (clips, classes), or
-      targets, (clips, dimensions);
+    - `references`: class ids, (clips,), the shares of the raters' votes, (clips, classes), sets of
+      classes, 0 or 1, (clips, classes), or targets, (clips, dimensions);
     - `predictions`: class ids, (clips,); or `prediction_scores`: probabilities, (clips, classes),
       or predicted values, (clips, dimensions).
 
@@ -70,10 +70,12 @@ class EmotionMetric(evaluate.Metric):
         metric = METRICS[self.config_name]
         ids = datasets.Value("int64")
         shares = datasets.Sequence(datasets.Value("float32"))
+        only_of_sets = _only_of_sets(self.config_name)
         features = {"prediction_scores": shares}
-        if metric.needs == "predictions":
+        if metric.needs == "predictions" and not only_of_sets:
             features = {"predictions": ids}
-        features["references"] = shares if metric.needs in ("votes", "values") else ids
+        has_matrix = only_of_sets or metric.needs in ("votes", "values")
+        features["references"] = shares if has_matrix else ids
         return evaluate.MetricInfo(
             module_name=f"ser_hf_{self.config_name}",
             description=f"{metric.name}: {metric.definition}.",
@@ -87,7 +89,7 @@ class EmotionMetric(evaluate.Metric):
         *,
         predictions: Any = None,
         references: Any = None,
-        outputs: Outputs | Ratings | None = None,
+        outputs: AnyOutputs | None = None,
         **inputs: Any,
     ) -> dict[str, float | None]:
         """Compute the metric of the given clips, or of the clips that `add` and `add_batch` added.
@@ -105,7 +107,7 @@ class EmotionMetric(evaluate.Metric):
         # Compute directly: `evaluate` would write the inputs to an Arrow table and read them back.
         return self._compute(**{name: inputs[name] for name in features})
 
-    def _of(self, outputs: Outputs | Ratings) -> float | None:
+    def _of(self, outputs: AnyOutputs) -> float | None:
         """The value over all clips; None where it is undefined, such as AUROC with one class."""
         with np.errstate(divide="ignore", invalid="ignore"):
             (value,) = METRICS[self.config_name].compute(outputs.unweighted)
@@ -122,6 +124,8 @@ class EmotionMetric(evaluate.Metric):
             raise UserError(f"{name}: no clips to measure")
         if needs == "values":
             return {name: self._of(outputs_of(labels, np.asarray(prediction_scores)))}
+        if _only_of_sets(name):
+            return {name: self._of(outputs_of(labels > 0.5, np.asarray(prediction_scores)))}
         votes = None
         if needs == "votes":
             votes = labels.astype(np.float32)
@@ -154,10 +158,14 @@ class EmotionMetric(evaluate.Metric):
             )
 
 
-def measure_outputs(outputs: Outputs | Ratings, names: Sequence[str]) -> dict[str, float | None]:
+def _only_of_sets(name: str) -> bool:
+    """Whether a metric needs sets of classes (multi-label), not one class for each clip."""
+    return METRICS[name].tasks == (MULTI_LABEL.name,)
+
+
+def measure_outputs(outputs: AnyOutputs, names: Sequence[str]) -> dict[str, float | None]:
     """Compute metrics over all clips: {metric: value}.
 
     Metrics that need an absent field of the outputs have no entry.
     """
-    defined = [name for name in names if getattr(outputs, METRICS[name].needs) is not None]
-    return combined(tuple(defined)).compute(outputs=outputs)
+    return combined(tuple(measurable(outputs, names))).compute(outputs=outputs)

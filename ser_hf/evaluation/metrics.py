@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .label_sets import DEFAULT_THRESHOLD, LabelSets, best_threshold
 from .outputs import Outputs, Weighted
+from .probabilities import activated
 from .ratings import Ratings
-from .tasks import DIMENSIONS, EMOTIONS, Task, task_of
+from .tasks import DIMENSIONS, EMOTIONS, MULTI_LABEL, Task, task_of
 from .weighting import mean_of_known, recalls
 
 if TYPE_CHECKING:
@@ -20,12 +22,13 @@ class Metric:
     """A metric as reports, tables and the JSON schema describe it.
 
     Args:
-        compute: function from `Weighted` or `Moments` to the values, (resamples,); nan where the
-            metric is undefined for a resample.
-        needs: the field of `Outputs` or `Ratings` from which the metric is computed: predictions,
+        compute: function from `Weighted`, `WeightedSets` or `Moments` to the values, (resamples,);
+            nan where the metric is undefined for a resample.
+        needs: the field of the outputs from which the metric is computed: predictions,
             probabilities, votes or values.
         interval: whether percentiles of the resampled values are a valid interval.
         unit: what a value is measured in, for tables and lines; empty for a score.
+        tasks: the names of the tasks that have the metric.
     """
 
     name: str
@@ -35,7 +38,12 @@ class Metric:
     needs: str = "predictions"
     interval: bool = True
     unit: str = ""
+    tasks: tuple[str, ...] = (EMOTIONS.name,)
 
+
+_OF_DIMENSIONS = (DIMENSIONS.name,)
+_OF_SETS = (MULTI_LABEL.name,)
+_OF_BOTH = (EMOTIONS.name, MULTI_LABEL.name)
 
 # To add a metric, add an entry here. Definitions are printed with the values, because papers use
 # the same names for different metrics.
@@ -55,16 +63,21 @@ METRICS = {
         "macro-F1",
         "the mean over classes of the harmonic mean of precision and recall",
         lambda weighted: mean_of_known(weighted.f1),
+        tasks=_OF_BOTH,
     ),
     "weighted_f1": Metric(
         "weighted F1",
         "the mean over classes of F1, each class weighted by its number of clips",
-        lambda weighted: np.nansum(weighted.f1 * weighted.support, axis=1) / weighted.clips,
+        lambda weighted: (
+            np.nansum(weighted.f1 * weighted.support, axis=1) / weighted.support.sum(axis=1)
+        ),
+        tasks=_OF_BOTH,
     ),
     "micro_f1": Metric(
         "micro-F1",
         "F1 of all decisions together; equal to WA with one label per clip",
-        lambda weighted: weighted.correct / weighted.clips,
+        lambda weighted: weighted.micro_f1(),
+        tasks=_OF_BOTH,
     ),
     "top2_accuracy": Metric(
         "top-2 accuracy",
@@ -88,8 +101,9 @@ METRICS = {
         "AUROC",
         "the probability that a clip of a class gets a higher probability for it than a clip of "
         "another class, mean over classes (one versus rest); 0.5 is chance",
-        Weighted.auroc,
+        lambda weighted: weighted.auroc(),
         needs="probabilities",
+        tasks=_OF_BOTH,
     ),
     "log_loss": Metric(
         "log loss",
@@ -132,17 +146,39 @@ METRICS = {
         lambda weighted: weighted.mean(weighted.outputs.cosines),
         needs="votes",
     ),
+    "jaccard": Metric(
+        "Jaccard index",
+        "labels that are both true and predicted, as a share of those that are either, mean over "
+        "clips; 1 for a clip without any",
+        lambda weighted: weighted.mean(weighted.outputs.overlaps),
+        tasks=_OF_SETS,
+    ),
+    "exact_match": Metric(
+        "exact match",
+        "the share of clips whose set of predicted labels is the set of true labels",
+        lambda weighted: weighted.mean(weighted.outputs.exact),
+        tasks=_OF_SETS,
+    ),
+    "hamming_loss": Metric(
+        "Hamming loss",
+        "the share of wrong decisions, each on one label of one clip; lower is better",
+        lambda weighted: weighted.mean(weighted.outputs.wrong_shares),
+        higher_is_better=False,
+        tasks=_OF_SETS,
+    ),
     "ccc": Metric(
         "CCC",
         "concordance correlation coefficient of ratings and predictions (Lin 1989), which also "
         "counts differences in mean and spread: 1 is equal, 0 is unrelated; mean over dimensions",
         lambda moments: moments.ccc().mean(axis=1),
+        tasks=_OF_DIMENSIONS,
         needs="values",
     ),
     "pearson": Metric(
         "Pearson",
         "Pearson's correlation of ratings and predictions; mean over dimensions",
         lambda moments: moments.pearson().mean(axis=1),
+        tasks=_OF_DIMENSIONS,
         needs="values",
     ),
     "mae": Metric(
@@ -150,6 +186,7 @@ METRICS = {
         "mean absolute error, as a share of the range of the ratings; mean over dimensions; "
         "lower is better",
         lambda moments: moments.mae().mean(axis=1),
+        tasks=_OF_DIMENSIONS,
         higher_is_better=False,
         needs="values",
         unit="of the range",
@@ -159,49 +196,91 @@ METRICS = {
         "root mean squared error, as a share of the range of the ratings; mean over dimensions; "
         "lower is better",
         lambda moments: moments.rmse().mean(axis=1),
+        tasks=_OF_DIMENSIONS,
         higher_is_better=False,
         needs="values",
         unit="of the range",
     ),
 }
-NAMES = {key: metric.name for key, metric in METRICS.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class MeanMetric:
+    """A metric that only selects checkpoints: the mean of others, of several targets."""
+
+    name: str
+    definition: str
+    parts: tuple[str, ...]
+
+
+SELECTING = {
+    "uar_ccc": MeanMetric(
+        "mean of UAR and CCC",
+        "the mean of UAR and CCC of a model with both classes and dimensions",
+        ("uar", "ccc"),
+    )
+}
+AnyOutputs = Outputs | LabelSets | Ratings
+NAMES = {key: metric.name for key, metric in (METRICS | SELECTING).items()}
 # The metrics that have an interval.
 RESAMPLED = tuple(key for key, metric in METRICS.items() if metric.interval)
 
 
 def lower_is_better(name: str) -> bool:
     """Whether a lower value of a metric, or of the loss, is better."""
+    if name in SELECTING:
+        return False
     return name == "loss" or not METRICS[name].higher_is_better
 
 
 def definitions(task: Task) -> dict[str, str]:
     """The definitions of the metrics of a task, by key."""
-    of_dimensions = task is DIMENSIONS
     return {
         key: metric.definition
         for key, metric in METRICS.items()
-        if (metric.needs == "values") == of_dimensions
+        if not set(task.parts).isdisjoint(metric.tasks)
     }
 
 
 def outputs_of(
-    labels: Sequence, scores: np.ndarray, votes: np.ndarray | None = None
-) -> Outputs | Ratings:
+    labels: Sequence,
+    scores: np.ndarray,
+    votes: np.ndarray | None = None,
+    thresholds: np.ndarray | None = None,
+) -> AnyOutputs:
     """Combine the labels and the scores of one run.
 
     Args:
-        labels: class ids, (clips,), or targets, (clips, dimensions).
+        labels: class ids, (clips,), sets of classes, bool (clips, classes), or targets, (clips,
+            dimensions).
         scores: probabilities, (clips, classes), or predicted values, (clips, dimensions).
         votes: shares of the raters' votes, (clips, classes).
+        thresholds: for sets of classes: the probability above which a class is predicted, (clips,);
+            0.5 by default.
     """
     labels = np.asarray(labels)
-    if task_of(labels) is EMOTIONS:
+    task = task_of(labels)
+    if task is EMOTIONS:
         return Outputs.of_probabilities(labels, scores, votes)
+    if task is MULTI_LABEL:
+        if thresholds is None:
+            thresholds = np.full(len(labels), DEFAULT_THRESHOLD)
+        return LabelSets(labels, np.asarray(scores), thresholds)
     return Ratings(labels, np.asarray(scores))
 
 
+def measurable(outputs: AnyOutputs, names: Sequence[str]) -> list[str]:
+    """The metrics among `names` that the task has, and for which the outputs have the field."""
+    measured = []
+    for name in names:
+        metric = METRICS[name]
+        if outputs.task.name in metric.tasks and getattr(outputs, metric.needs) is not None:
+            measured.append(name)
+    return measured
+
+
 def compute(
-    outputs: Outputs | Ratings, weights: np.ndarray, names: Sequence[str] = RESAMPLED
+    outputs: AnyOutputs, weights: np.ndarray, names: Sequence[str] = RESAMPLED
 ) -> dict[str, np.ndarray]:
     """Compute metrics of each resample, for the bootstrap.
 
@@ -215,16 +294,12 @@ def compute(
     weighted = outputs.weighted(weights)
     computed = {}
     with np.errstate(divide="ignore", invalid="ignore"):
-        for name in names:
-            metric = METRICS[name]
-            if getattr(outputs, metric.needs) is not None:
-                computed[name] = metric.compute(weighted)
+        for name in measurable(outputs, names):
+            computed[name] = METRICS[name].compute(weighted)
     return computed
 
 
-def values(
-    outputs: Outputs | Ratings, names: Sequence[str] = tuple(METRICS)
-) -> dict[str, float | None]:
+def values(outputs: AnyOutputs, names: Sequence[str] = tuple(METRICS)) -> dict[str, float | None]:
     """Compute metrics over all clips, by `evaluate.combine`: {metric: value}.
 
     The value is None if the metric is undefined, such as AUROC if all clips have one class. Metrics
@@ -280,6 +355,21 @@ def compute_metrics(prediction: "EvalPrediction") -> dict[str, float]:
     """
     labels = np.asarray(prediction.label_ids)
     return all_metrics(labels, prediction.predictions, names=task_of(labels).headline)
+
+
+def set_metrics(prediction: "EvalPrediction") -> dict[str, float]:
+    """`compute_metrics` of models whose clips have sets of classes (multi-label).
+
+    The decisions use the threshold that is best on the same clips, as validation chooses it.
+
+    Args:
+        prediction: sets of classes, 0 or 1, and logits, both (clips, classes).
+    """
+    labels = np.asarray(prediction.label_ids) > 0.5
+    probabilities = activated(np.asarray(prediction.predictions), MULTI_LABEL.problem_type)
+    thresholds = np.full(len(labels), best_threshold(labels, probabilities))
+    outputs = outputs_of(labels, probabilities, thresholds=thresholds)
+    return values(outputs, MULTI_LABEL.headline)
 
 
 def mean_metrics(runs: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:

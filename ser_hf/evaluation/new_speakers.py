@@ -29,9 +29,9 @@ def speaker_scores(predictions: Predictions, basis: str) -> SpeakerScores | None
         basis: who the speakers are, in words.
 
     Returns:
-        None for dimensions, and with fewer than two such speakers.
+        None for dimensions and sets of classes, and with fewer than two such speakers.
     """
-    if predictions.task.problem_type:
+    if not predictions.task.one_label:
         return None
     names = predictions.names
     chance = 1 / len(names)

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from .probabilities import BINS, clipped, confidence_bins
+from .tasks import EMOTIONS
 from .weighting import mean_of_known, one_hot, recalls
 
 
@@ -31,6 +32,7 @@ class Outputs:
 
     # A field of `Ratings`, so that code for both classes can read it.
     values = None
+    task = EMOTIONS
 
     @classmethod
     def of_probabilities(
@@ -166,11 +168,9 @@ class Outputs:
         return (votes * predicted).sum(axis=1) / norms
 
     @functools.cached_property
-    def roc_areas(self) -> list["_RocArea"]:
+    def roc_areas(self) -> list["RocArea"]:
         """The AUROC of each class that occurs."""
-        return [
-            _RocArea(self.labels == i, self.probabilities[:, i]) for i in np.unique(self.labels)
-        ]
+        return [RocArea(self.labels == i, self.probabilities[:, i]) for i in np.unique(self.labels)]
 
 
 class Weighted:
@@ -211,6 +211,10 @@ class Weighted:
         defined = np.isfinite(scores)
         return self.weights @ np.where(defined, scores, 0) / (self.weights @ defined)
 
+    def micro_f1(self) -> np.ndarray:
+        """F1 of all decisions together, (resamples,): with one class per clip, the accuracy."""
+        return self.correct / self.clips
+
     def kappa(self) -> np.ndarray:
         """Cohen's kappa, (resamples,)."""
         return (self.correct * self.clips - self.by_chance) / (self.clips**2 - self.by_chance)
@@ -235,7 +239,7 @@ class Weighted:
         return mean_of_known(np.stack(areas, axis=1))
 
 
-class _RocArea:
+class RocArea:
     """AUROC of one class in each resample, from weights (resamples, clips).
 
     A pair consists of a clip of the class (positive) and a clip of another class (negative). AUROC

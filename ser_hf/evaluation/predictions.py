@@ -8,13 +8,12 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
-from ..corpora.schema import EMOTIONS
-from ..corpora.targets import names_of, targets_of
+from ..corpora.schema import EMOTIONS as CANONICAL_EMOTIONS
+from ..corpora.targets import dimension_names, positives_of, targets_of
 from .groups import grouped_columns
-from .metrics import outputs_of
-from .outputs import Outputs
-from .ratings import Ratings
-from .tasks import Task, task_of
+from .label_sets import DEFAULT_THRESHOLD
+from .metrics import AnyOutputs, outputs_of
+from .tasks import DIMENSIONS, EMOTIONS, MULTI_LABEL, Task, task_of
 
 # The columns of a corpus that predictions keep; a clip without a value has None.
 CLIP_COLUMNS = tuple(grouped_columns())
@@ -30,12 +29,17 @@ class Predictions:
 
     Args:
         names: names of the classes or of the dimensions.
-        labels: class ids, (clips,), or targets, (clips, dimensions).
+        labels: class ids, (clips,), sets of classes, bool (clips, classes), or targets, (clips,
+            dimensions).
         probabilities: probabilities, (runs, clips, classes), or predicted values, (runs, clips,
             dimensions), float32. Runs are seeds on the same clips.
         columns: {column: values}, with a value or None for each clip. They are `CLIP_COLUMNS`, and
             `OTHER_LABELS` and `TIMES` if the corpus has them.
         votes: shares of the raters' votes, (clips, classes), nan for clips that nobody rated.
+        thresholds: for sets of classes: the probability above which a class is predicted, (runs,
+            clips). 0.5 by default.
+        ratings: for a model of both classes and dimensions: the predicted ratings, for the clips
+            that are rated. The other fields are about the clips with a label.
     """
 
     names: list[str]
@@ -45,13 +49,15 @@ class Predictions:
     columns: Mapping[str, list[Any]]
     votes: np.ndarray | None = None
     paths: list[str | None] = dataclasses.field(default_factory=list)
+    thresholds: np.ndarray | None = None
+    ratings: "Predictions | None" = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def predicted(self) -> np.ndarray:
-        """Predicted class ids, (runs, clips)."""
+        """Predicted class ids, (runs, clips); for sets of classes the most probable ones."""
         return self.probabilities.argmax(axis=2)
 
     @property
@@ -59,15 +65,36 @@ class Predictions:
         return task_of(self.labels)
 
     @property
-    def outputs(self) -> list[Outputs] | list[Ratings]:
-        return [outputs_of(self.labels, run, self.votes) for run in self.probabilities]
+    def outputs(self) -> list[AnyOutputs]:
+        outputs = []
+        for i, run in enumerate(self.probabilities):
+            thresholds = None if self.thresholds is None else self.thresholds[i]
+            outputs.append(outputs_of(self.labels, run, self.votes, thresholds))
+        return outputs
+
+    @property
+    def all_thresholds(self) -> np.ndarray:
+        """The thresholds of sets of classes, (runs, clips), also if they are the default."""
+        if self.thresholds is not None:
+            return self.thresholds
+        return np.full(self.probabilities.shape[:2], DEFAULT_THRESHOLD)
+
+    def with_probabilities(self, probabilities: np.ndarray) -> "Predictions":
+        """The same clips with other predictions of one run, (clips, outputs)."""
+        return dataclasses.replace(self, probabilities=probabilities[None])
+
+    def with_threshold(self, threshold: float) -> "Predictions":
+        """The same predictions of sets of classes, decided with this threshold."""
+        return dataclasses.replace(
+            self, thresholds=np.full(self.probabilities.shape[:2], threshold)
+        )
 
     @property
     def speakers(self) -> list[str]:
         return self.columns["speaker"]
 
     def only(self, chosen: np.ndarray) -> "Predictions":
-        """Select clips by their positions (int) or by a mask (clips,) bool."""
+        """Select clips by their positions (int) or by a mask (clips,) bool, without `ratings`."""
         places = np.arange(len(self))[chosen]
         return dataclasses.replace(
             self,
@@ -77,16 +104,28 @@ class Predictions:
             columns={name: [values[i] for i in places] for name, values in self.columns.items()},
             votes=None if self.votes is None else self.votes[places],
             paths=[self.paths[i] for i in places] if self.paths else [],
+            thresholds=None if self.thresholds is None else self.thresholds[:, places],
+            ratings=None,
         )
 
 
-def of_rows(dataset: Dataset, rows: Sequence[int], probabilities: np.ndarray) -> Predictions:
+def of_rows(
+    dataset: Dataset, rows: Sequence[int], probabilities: np.ndarray, task: Task | None = None
+) -> Predictions:
     """Combine rows of a corpus with probabilities in the same order.
 
     Args:
         probabilities: (clips, classes) or (runs, clips, classes).
+        task: what is predicted; None for what the columns of the corpus say.
     """
-    names = names_of(dataset)
+    if task is None:
+        has_sets = "positives" in dataset.features
+        task = MULTI_LABEL if has_sets else EMOTIONS
+        if "targets" in dataset.features:
+            task = DIMENSIONS
+    names = dimension_names(dataset)
+    if task is not DIMENSIONS:
+        names = list(dataset.features["label"].names)
     wanted = {"id", "label", "targets", "votes", "audio", *CLIP_COLUMNS, *OTHER_LABELS, *TIMES}
     # All columns at once: `datasets` copies a table's description for each column read by name.
     kept = [name for name in dataset.column_names if name in wanted]
@@ -95,9 +134,12 @@ def of_rows(dataset: Dataset, rows: Sequence[int], probabilities: np.ndarray) ->
     if any(start is not None for start in cells.get("start", [])):
         columns |= {name: cells[name] for name in TIMES}
 
-    labels = targets_of(dataset, rows)
     votes = None
-    if labels is None:
+    if task is DIMENSIONS:
+        labels = targets_of(dataset, rows)
+    elif task is MULTI_LABEL:
+        labels = positives_of(dataset, rows)
+    else:
         labels = np.asarray(cells["label"])
         columns |= _other_labels(cells)
         votes = _votes(cells, len(names))
@@ -117,7 +159,7 @@ def _other_labels(cells: Mapping[str, list[Any]]) -> dict[str, list[str | None]]
 
     A user's table may have columns of these names with other content.
     """
-    emotions = {None, *EMOTIONS}
+    emotions = {None, *CANONICAL_EMOTIONS}
     return {
         name: cells[name] for name in OTHER_LABELS if name in cells and {*cells[name]} <= emotions
     }
@@ -142,8 +184,13 @@ def to_table(part: str, predictions: Predictions) -> pa.Table:
     Columns are id, part, `CLIP_COLUMNS`, `TIMES` of segments, path, label, predicted, the
     probability of each class (`p_LABEL`) and, with votes, their shares (`vote_LABEL`). For
     dimensions, the columns label and predicted are replaced by the target (`true_NAME`) of each
-    dimension, and its predicted value is `p_NAME`, both from 0 to 1.
+    dimension, and its predicted value is `p_NAME`, both from 0 to 1. For sets of classes, they are
+    replaced by a column for each class (`true_LABEL`, true or false), and by `threshold`, the
+    probability above which a class is predicted. Of a model of both classes and dimensions the
+    table has the columns of both; a clip without a label, or without ratings, has null in theirs.
     """
+    if predictions.ratings is not None:
+        return _table_of_both(part, predictions)
     (probabilities,) = predictions.probabilities
     names = predictions.names
     columns = {
@@ -153,9 +200,12 @@ def to_table(part: str, predictions: Predictions) -> pa.Table:
     for name, values in _text_or_numbers(predictions).items():
         columns[name] = values
     columns["path"] = pa.array(predictions.paths or [None] * len(predictions), pa.string())
-    if predictions.labels.ndim == 2:
+    if predictions.task is not EMOTIONS:
         for i, name in enumerate(names):
             columns[f"true_{name}"] = pa.array(predictions.labels[:, i])
+        if predictions.task is MULTI_LABEL:
+            (thresholds,) = predictions.all_thresholds
+            columns["threshold"] = pa.array(thresholds)
     else:
         labels = [names[label] for label in predictions.labels]
         predicted = [names[label] for label in probabilities.argmax(axis=1)]
@@ -167,6 +217,23 @@ def to_table(part: str, predictions: Predictions) -> pa.Table:
         for i, name in enumerate(names):
             columns[f"vote_{name}"] = pa.array(predictions.votes[:, i], from_pandas=True)
     return pa.table(columns)
+
+
+def _table_of_both(part: str, predictions: Predictions) -> pa.Table:
+    """The table of predictions with ratings: first the clips with a label."""
+    of_classes = to_table(part, dataclasses.replace(predictions, ratings=None))
+    of_ratings = to_table(part, predictions.ratings)
+    keys = ["id", "part"]
+    columns = [name for name in of_ratings.column_names if name not in of_classes.column_names]
+    joined = of_classes.join(of_ratings.select([*keys, *columns]), keys, join_type="left outer")
+    labeled = pa.array(predictions.ids)
+    has_label = pa.compute.is_in(of_ratings["id"], value_set=labeled)
+    rest = of_ratings.filter(pa.compute.invert(has_label))
+    table = pa.concat_tables([joined, rest], promote_options="default")
+    # A join does not keep the order of the clips.
+    position = {clip: i for i, clip in enumerate([*predictions.ids, *rest["id"].to_pylist()])}
+    order = np.argsort([position[clip] for clip in table["id"].to_pylist()])
+    return table.take(order).combine_chunks()
 
 
 def _text_or_numbers(predictions: Predictions) -> dict[str, pa.Array]:
@@ -185,14 +252,24 @@ def _text_or_numbers(predictions: Predictions) -> dict[str, pa.Array]:
     return columns
 
 
-def from_table(table: pa.Table, part: str, names: Sequence[str]) -> Predictions:
+def from_table(
+    table: pa.Table, part: str, names: Sequence[str], dimensions: Sequence[str] = ()
+) -> Predictions:
     """Read predictions from a table of `to_table`.
 
     A table with a column `seed` has several runs, on the same clips.
 
+    Args:
+        names: the classes, or the dimensions of a model without classes.
+        dimensions: the dimensions of a model of both, whose predictions become `ratings`.
+
     Raises:
         ValueError: if the seeds predicted different clips.
     """
+    if dimensions:
+        ratings = from_table(_without_null(table, f"true_{dimensions[0]}"), part, dimensions)
+        classes = from_table(_without_null(table, "label"), part, names)
+        return dataclasses.replace(classes, ratings=ratings)
     table = table.filter(pa.compute.equal(table["part"], part))
     runs = _rows_of_runs(table)
     columns = [table[f"p_{name}"].to_numpy() for name in names]
@@ -201,11 +278,16 @@ def from_table(table: pa.Table, part: str, names: Sequence[str]) -> Predictions:
     votes = None
     if all(f"vote_{name}" in clips.column_names for name in names):
         votes = np.stack([clips[f"vote_{name}"].to_numpy() for name in names], axis=1)
-    if "label" in clips.column_names:
+    if f"true_{names[0]}" not in clips.column_names:
         class_ids = {name: i for i, name in enumerate(names)}
         labels = np.asarray([class_ids[label] for label in clips["label"].to_pylist()])
     else:
-        labels = np.stack([clips[f"true_{name}"].to_numpy() for name in names], axis=1)
+        targets = [clips[f"true_{name}"].to_numpy(zero_copy_only=False) for name in names]
+        labels = np.stack(targets, axis=1)
+    thresholds = None
+    if "threshold" in table.column_names:
+        of_predictions = table["threshold"].to_numpy()
+        thresholds = np.stack([of_predictions[rows] for rows in runs])
     possible = (*CLIP_COLUMNS, *OTHER_LABELS, *TIMES)
     kept = [name for name in possible if name in clips.column_names]
     return Predictions(
@@ -216,7 +298,13 @@ def from_table(table: pa.Table, part: str, names: Sequence[str]) -> Predictions:
         columns={name: clips[name].to_pylist() for name in kept},
         votes=votes,
         paths=clips["path"].to_pylist(),
+        thresholds=thresholds,
     )
+
+
+def _without_null(table: pa.Table, column: str) -> pa.Table:
+    """The rows of a table with a value in a column."""
+    return table.filter(pa.compute.is_valid(table[column]))
 
 
 def values_of_runs(table: pa.Table, part: str, columns: Sequence[str]) -> np.ndarray:

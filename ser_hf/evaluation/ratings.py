@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .tasks import DIMENSIONS
 from .weighting import one_hot
 
 
@@ -25,6 +26,7 @@ class Ratings:
     predictions = None
     probabilities = None
     votes = None
+    task = DIMENSIONS
 
     def only(self, places: np.ndarray) -> "Ratings":
         """Select clips by their positions."""

@@ -11,10 +11,8 @@ from tqdm.auto import tqdm
 from ..utils.order import in_order
 from .bootstrap import draws, measure, percentile, resample, speaker_keys
 from .conditions import CONDITIONS, KINDS, Condition
-from .metrics import METRICS, outputs_of, values
-from .outputs import Outputs
+from .metrics import METRICS, AnyOutputs, values
 from .predictions import Predictions
-from .ratings import Ratings
 from .sections import (
     CleanScores,
     ConditionRecordings,
@@ -88,7 +86,7 @@ def robustness(
 class _Degraded:
     """The outputs for all clips under a condition, and the number of clips that it changed."""
 
-    outputs: Outputs | Ratings
+    outputs: AnyOutputs
     changed: int
 
 
@@ -111,7 +109,7 @@ def _evaluate_conditions(
                 predicted.append(np.asarray(classify([waveform for waveform, _ in chunk])))
                 changed += sum(different for _, different in chunk)
                 bar.update(len(chunk))
-            outputs = outputs_of(predictions.labels, np.concatenate(predicted))
+            (outputs,) = predictions.with_probabilities(np.concatenate(predicted)).outputs
             degraded.append(_Degraded(outputs, changed))
     return degraded
 
@@ -131,9 +129,7 @@ class _Scored:
     resampled: Sequence[np.ndarray]
 
 
-def _score(
-    predictions: Predictions, outputs: Sequence[Outputs | Ratings], resamples: int
-) -> _Scored:
+def _score(predictions: Predictions, outputs: Sequence[AnyOutputs], resamples: int) -> _Scored:
     """Score the outputs for the same clips, all on the same resamples."""
     main = predictions.task.main
     names = predictions.task.headline[:3]
@@ -150,9 +146,15 @@ def _score(
 def _chance(labels: np.ndarray) -> float:
     """The main metric of a model that gives the same output for all clips.
 
-    UAR: a recall of 1 for one class, and of 0 for the other classes. CCC: 0.
+    UAR: a recall of 1 for one class, and of 0 for the other classes. CCC: 0. Macro-F1: the best
+    such output is that every class is true.
     """
-    return 1 / len(np.unique(labels)) if labels.ndim == 1 else 0.0
+    if labels.ndim == 1:
+        return 1 / len(np.unique(labels))
+    if labels.dtype == bool:
+        shares = labels.mean(axis=0)
+        return float((2 * shares / (1 + shares))[shares > 0].mean())
+    return 0.0
 
 
 def _condition_scores(

@@ -171,7 +171,7 @@ class CleanScores(_headline_scores()):
     """Results for some clips: those of a group, unchanged ones, or means over conditions."""
 
     interval: Interval | None = Field(
-        None, description="Interval of the main metric of the task: `uar`, or `ccc`."
+        None, description="Interval of the main metric of the task: `uar`, `ccc` or `macro_f1`."
     )
 
 
@@ -434,6 +434,19 @@ class RiskPoint(Section):
     threshold: float = Field(description="The probability that their predictions reach.")
 
 
+class LabelThreshold(Section):
+    """The probability above which a label is predicted, if a clip may have several labels."""
+
+    value: Share = Field(description="The threshold, which the published model stores.")
+    chosen_by: Literal["validation", "recipe"] = Field(
+        description="The split whose macro-F1 chose it, or `evaluation.label_threshold`."
+    )
+    positives: Share = Field(
+        description="Share of the evaluated decisions (clip and label) that are true."
+    )
+    predicted: Share = Field(description="Share of them that are predicted.")
+
+
 class AcceptedClips(Section):
     """The clips whose predictions reach the threshold."""
 
@@ -517,7 +530,7 @@ class Pooled(Section):
 
 
 class OverallResults(Section):
-    """Results that both tasks have."""
+    """Results that all tasks have."""
 
     clips: Count | None = Field(
         None, description="Evaluated clips. Several folds may evaluate the same clip."
@@ -570,9 +583,12 @@ class DimensionResults(Section):
     """Results of a model that predicts dimensions."""
 
     per_dimension: dict[str, DimensionScores] = Field({}, description="By dimension.")
+    rated_clips: Count | None = Field(
+        None, description="Of a model of both classes and dimensions: the evaluated rated clips."
+    )
 
 
 class Results(DimensionResults, ClassResults, OverallResults):
-    """All numbers of one evaluated split. `ClassResults` are set, or `DimensionResults`."""
+    """All numbers of one evaluated split. `ClassResults` are set, `DimensionResults`, or both."""
 
     pooled: Pooled | None = Field(None, description="The predictions of all folds together.")

@@ -25,12 +25,14 @@ from .bootstrap import (
 )
 from .calibration import calibration
 from .classes import pooled_classes
+from .label_sets import LabelSets, set_text
 from .metrics import mean_metrics, values
 from .predictions import Predictions
 from .rating_scale import outside_scale
 from .ratings import BY_DIMENSION, Ratings
 from .sections import (
     ClassResults,
+    ClassScores,
     DimensionResults,
     DimensionScores,
     HardClip,
@@ -41,6 +43,7 @@ from .sections import (
     Scores,
 )
 from .slices import by_corpus, measure_slices, other_label, slices_and_gaps
+from .tasks import DIMENSIONS, MULTI_LABEL
 
 # A class with fewer clips is absent from too many resamples. With 5 clips it is absent from one of
 # 150 resamples (exp(-5)).
@@ -94,7 +97,27 @@ def evaluate_predictions(
     intervals = [percentile(output, confidence) for output in drawn.T]
     by_output = of_task.evaluate(predictions, intervals)
     overall.warnings += of_task.warnings(by_output)
-    return Results(**overall.filled(), **by_output.filled())
+    results = Results(**overall.filled(), **by_output.filled())
+    if predictions.ratings is None:
+        return results
+    ratings = evaluate_predictions(predictions.ratings, bootstrap=bootstrap, confidence=confidence)
+    return _with_ratings(results, ratings)
+
+
+def _with_ratings(results: Results, ratings: Results) -> Results:
+    """Add the results of ratings to those of classes; slices and hardest clips are of classes."""
+    warnings = list(results.warnings)
+    warnings += [warning for warning in ratings.warnings if warning not in warnings]
+    return results.model_copy(
+        update={
+            "metrics": results.metrics | ratings.metrics,
+            "intervals": results.intervals | ratings.intervals,
+            "clip_intervals": results.clip_intervals | ratings.clip_intervals,
+            "per_dimension": ratings.per_dimension,
+            "rated_clips": ratings.clips,
+            "warnings": warnings,
+        }
+    )
 
 
 def _draws(
@@ -120,6 +143,46 @@ def _evaluate_classes(
         perceived=other_label(predictions),
         corpora=by_corpus(predictions),
     )
+
+
+def _evaluate_sets(predictions: Predictions, intervals: Sequence[Interval | None]) -> ClassResults:
+    """The results of sets of classes; `intervals` are the intervals of the recalls of the classes.
+
+    Over runs, precision, recall and F1 are means; a class that no clip has, or that is never
+    predicted, has 0.
+    """
+    per_class = {}
+    for i, (name, interval) in enumerate(zip(predictions.names, intervals, strict=True)):
+        scores = mean_metrics([_set_scores(run, i) for run in predictions.outputs])
+        support = int(predictions.labels[:, i].sum())
+        per_class[name] = ClassScores(support=support, recall_interval=interval, **scores)
+    return ClassResults(per_class=per_class)
+
+
+def _set_scores(run: LabelSets, place: int) -> dict[str, float]:
+    """Precision, recall and F1 of one class."""
+    support = int(run.labels[:, place].sum())
+    predicted = int(run.predictions[:, place].sum())
+    recognized = int(run.recognized[:, place].sum())
+    return {
+        "precision": recognized / predicted if predicted else 0.0,
+        "recall": recognized / support if support else 0.0,
+        "f1": 2 * recognized / (support + predicted) if support + predicted else 0.0,
+    }
+
+
+def _warn_of_sets(results: ClassResults) -> list[str]:
+    never = [
+        name for name, scores in results.per_class.items() if scores.support and not scores.recall
+    ]
+    supports = {name: scores.support for name, scores in results.per_class.items()}
+    warnings = few_clips(supports, "macro-F1 and AUROC")
+    if never:
+        warnings.append(
+            f"Never recognized: {', '.join(never)}. Train longer, with "
+            "training.loss.class_weights: balanced, or merge them with others."
+        )
+    return warnings
 
 
 def _warn_of_classes(results: ClassResults) -> list[str]:
@@ -187,6 +250,7 @@ class _OfTask:
 _RESULTS = {
     "emotions": _OfTask(measure_recalls, _evaluate_classes, _warn_of_classes),
     "dimensions": _OfTask(measure_dimensions, _evaluate_dimensions, _warn_of_dimensions),
+    "multi_label": _OfTask(measure_recalls, _evaluate_sets, _warn_of_sets),
 }
 
 
@@ -208,10 +272,19 @@ def evaluate_folds(
         confidence: confidence level of the intervals, between 0 and 1.
     """
     metrics = mean_metrics(measured)
-    intervals = fold_intervals(folds, draw_folds=True, resamples=bootstrap, confidence=confidence)
-    clip_intervals = fold_intervals(
-        folds, draw_folds=False, by_speaker=False, resamples=bootstrap, confidence=confidence
-    )
+    intervals: Intervals = {}
+    clip_intervals: Intervals = {}
+    for predictions in _targets_of_folds(folds):
+        intervals |= fold_intervals(
+            predictions, draw_folds=True, resamples=bootstrap, confidence=confidence
+        )
+        clip_intervals |= fold_intervals(
+            predictions,
+            draw_folds=False,
+            by_speaker=False,
+            resamples=bootstrap,
+            confidence=confidence,
+        )
     pooled = Pooled(
         metrics=together.metrics,
         intervals=together.intervals,
@@ -225,6 +298,12 @@ def evaluate_folds(
             "pooled": pooled,
         }
     )
+
+
+def _targets_of_folds(folds: Sequence[Predictions]) -> list[list[Predictions]]:
+    """The predictions of all folds, and the predicted ratings of all folds if there are any."""
+    ratings = [fold.ratings for fold in folds if fold.ratings is not None]
+    return [list(folds), ratings] if ratings else [list(folds)]
 
 
 def few_speakers(speakers: int, unknown: int = 0) -> list[str]:
@@ -251,18 +330,19 @@ def few_speakers(speakers: int, unknown: int = 0) -> list[str]:
     ]
 
 
-def few_clips(supports: Mapping[str, int]) -> list[str]:
+def few_clips(supports: Mapping[str, int], metrics: str = "UAR, macro-F1 and AUROC") -> list[str]:
     """The warning about classes with fewer than `FEW_CLIPS` clips, if there are any.
 
     Args:
         supports: the number of clips of each class.
+        metrics: the metrics that are means over classes.
     """
     few = [f"{name} ({clips})" for name, clips in supports.items() if 0 < clips < FEW_CLIPS]
     if not few:
         return []
     return [
         f"Fewer than {FEW_CLIPS} clips of {', '.join(few)}: a resample without a class leaves it "
-        "out of its mean, which biases the intervals of UAR, macro-F1 and AUROC upwards."
+        f"out of its mean, which biases the intervals of {metrics} upwards."
     ]
 
 
@@ -274,17 +354,25 @@ def known_intervals(intervals: Intervals, metrics: Mapping[str, float | None]) -
 def hardest(predictions: Predictions, most: int = 20) -> list[HardClip]:
     """The clips with the lowest probability of their label, or with the largest error.
 
-    The probability, or the predicted value of each dimension, is the mean over runs.
+    For sets of classes it is the mean probability of the right decisions. The probability, or the
+    predicted value of each dimension, is the mean over runs.
     """
     mean = predictions.probabilities.mean(axis=0)
     names = predictions.names
     labels = predictions.labels
-    if labels.ndim == 2:
+    if predictions.task is DIMENSIONS:
         key = "error"
         scores = np.sqrt(((mean - labels) ** 2).mean(axis=1))
         order = np.argsort(-scores, kind="stable")
         label_texts = _in_words(names, labels)
         predicted_texts = _in_words(names, mean)
+    elif predictions.task is MULTI_LABEL:
+        key = "probability"
+        scores = np.where(labels, mean, 1 - mean).mean(axis=1)
+        order = np.argsort(scores, kind="stable")
+        decided = mean > predictions.all_thresholds.mean(axis=0)[:, None]
+        label_texts = [set_text(names, chosen) for chosen in labels]
+        predicted_texts = [set_text(names, chosen) for chosen in decided]
     else:
         key = "probability"
         scores = mean[np.arange(len(predictions)), labels]

@@ -6,18 +6,33 @@ import numpy as np
 from datasets import Dataset
 
 from ..audio import prepare
+from ..evaluation.tasks import MULTI_LABEL
 from ..models.preparation import Preparation
 from ..training.balancing import balanced
 from ..training.clips import clip_table
 from ..training.clips import window_notes as notes_about_windows
-from ..training.sampling import epoch_labels
+from ..training.sampling import EpochSchedule, epoch_labels
 from .context import RunContext
+from .targets import packed_targets
 
 
 def evaluation_clips(run: RunContext, split: str) -> Dataset:
     """The complete clips of a split (train, validation or test); long clips are in windows."""
     rows = run.fold.split.rows[split]
-    return clip_table(run.data.dataset, rows, run.data.store, window=longest_window(run))
+    return clip_table(
+        run.data.dataset,
+        rows,
+        run.data.store,
+        window=longest_window(run),
+        targets=_targets(run),
+    )
+
+
+def _targets(run: RunContext) -> np.ndarray | None:
+    """The packed targets of all rows; None for a model with a single target."""
+    if run.layout is None:
+        return None
+    return packed_targets(run.recipe, run.data.dataset)
 
 
 def evaluated_rows(run: RunContext) -> list[int]:
@@ -83,6 +98,7 @@ def train_clips(run: RunContext) -> Dataset:
         data.store,
         max_duration=_longest_crop(run),
         soft_labels=recipe.training.loss.soft_labels,
+        targets=_targets(run),
     )
     if not is_resampled(run):
         return clips
@@ -108,16 +124,21 @@ def train_rows(run: RunContext) -> list[int]:
     return rows["train"]
 
 
-def train_labels(run: RunContext, clips: Dataset) -> list[int]:
+def train_labels(run: RunContext, clips: Dataset) -> list[int] | np.ndarray:
     """The labels from which class weights and priors are computed.
 
     Args:
         clips: from `train_clips`; with resampling, the labels are those of one epoch.
+
+    Returns:
+        Class ids (clips,), or for sets of classes 0 or 1, (clips, classes).
     """
+    if run.task is MULTI_LABEL:
+        return np.asarray(clips["shares"][:])[EpochSchedule(clips).of(0)]
     if is_resampled(run):
         return epoch_labels(clips)
-    labels = np.asarray(run.data.dataset["label"][:])
-    return labels[train_rows(run)].tolist()
+    labels = np.asarray(run.data.dataset["label"][:])[train_rows(run)]
+    return labels[labels >= 0].tolist()
 
 
 def is_resampled(run: RunContext) -> bool:

@@ -10,8 +10,9 @@ from typing import Any, Literal
 import pandas as pd
 
 from ..evaluation.bootstrap import FEW_SPEAKERS, PairedDifference, holm, paired_comparison
-from ..evaluation.metrics import Outputs, Ratings, definitions, lower_is_better
-from ..evaluation.tasks import Task
+from ..evaluation.label_sets import LabelSets
+from ..evaluation.metrics import AnyOutputs, Outputs, Ratings, definitions, lower_is_better
+from ..evaluation.tasks import MULTI_LABEL, Task
 from ..report.report import Report
 from ..utils.errors import UserError
 from .saved_runs import find_saved_run, read_finished_report, read_predictions
@@ -40,7 +41,7 @@ class RunPredictions:
 
     classes: list[str]
     clips: list[str]
-    outputs: list[Outputs] | list[Ratings]
+    outputs: list[AnyOutputs]
     speakers: list[str] | None
 
 
@@ -318,12 +319,14 @@ def _read_predictions(path: Path, report: Report) -> RunPredictions | None:
     )
 
 
-def _outputs(table: pd.DataFrame, names: Sequence[str], task: Task) -> Outputs | Ratings:
+def _outputs(table: pd.DataFrame, names: Sequence[str], task: Task) -> AnyOutputs:
     """The labels and predictions of one seed."""
-    if task.problem_type:
-        targets = table[[f"true_{name}" for name in names]].to_numpy(float)
+    if not task.one_label:
+        targets = table[[f"true_{name}" for name in names]].to_numpy()
         values = table[[f"p_{name}" for name in names]].to_numpy(float)
-        return Ratings(targets, values)
+        if task is MULTI_LABEL:
+            return LabelSets(targets.astype(bool), values, table["threshold"].to_numpy())
+        return Ratings(targets.astype(float), values)
     labels = pd.Categorical(table["label"], names).codes.astype(int)
     predicted = pd.Categorical(table["predicted"], names).codes.astype(int)
     return Outputs(labels, predicted, len(names))

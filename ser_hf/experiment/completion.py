@@ -32,7 +32,7 @@ def complete_training(training: TrainingSettings, architecture: str, task: str) 
     solver = training.solver or solvers_for(architecture)[0]
     changes: dict[str, Any] = {"solver": solver, "grid": _grid(training, solver, architecture)}
     if training.early_stopping.metric is None:
-        metric = TASKS[task].main
+        metric = TASKS[task].selects
         changes["early_stopping"] = training.early_stopping.replace(metric=metric)
     if training.warmup_steps is None:
         without = training.lr_scheduler_type in WITHOUT_WARMUP

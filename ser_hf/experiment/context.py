@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
+import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
@@ -14,11 +15,13 @@ from ..report.report import Report
 from ..training.arguments import EmotionTrainingArguments, training_arguments
 from ..training.freezing import Freezing
 from ..training.lora import Lora
+from ..training.targets import TargetLayout
 from ..utils.environment import git_revision, package_versions
 from ..utils.run_folder import RunFolder
 from .data import ExperimentData, Fold
 from .recipe import Recipe
 from .selection import keeps_last
+from .targets import target_layout
 
 # A function that is called after every validation of the Trainer; scikit-learn has no validations.
 # Its arguments are the names of the folders from the outermost run to this one (such as
@@ -83,6 +86,11 @@ class RunContext:
     def task(self) -> Task:
         """The task of the recipe: emotion classes or dimensions."""
         return TASKS[self.recipe.task]
+
+    @functools.cached_property
+    def layout(self) -> TargetLayout | None:
+        """The layout of the targets; None for a model with a single target."""
+        return target_layout(self.recipe, self.data.dataset)
 
     @property
     def fold(self) -> Fold:

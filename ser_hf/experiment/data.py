@@ -19,8 +19,8 @@ from ..audio.near_duplicates import NearDuplicate, near_duplicates
 from ..corpora import Corpus, CorpusSettings, read_corpus, sources_facts
 from ..corpora.download import download_missing
 from ..corpora.mixture import MixtureItem
-from ..corpora.targets import names_of, targets_of
-from ..evaluation.tasks import TASKS
+from ..corpora.targets import dimension_names, positives_of, targets_of, with_positives
+from ..evaluation.tasks import EMOTIONS, TASKS, Task
 from ..loading.plan import Blueprint, blueprint
 from ..loading.published import is_model, require_published
 from ..models import ARCHITECTURES
@@ -49,6 +49,7 @@ from .provenance import (
     with_parent_speakers,
 )
 from .recipe import Recipe
+from .targets import auxiliary_classes
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ class ExperimentData:
         inherited_clips: short hashes of the recordings that it was trained with.
         ranges: {target: [lowest, highest] rating}.
         auxiliary: {auxiliary corpus: its clips}; they are in the training split of each fold.
+        task: what a model predicts.
     """
 
     dataset: Dataset
@@ -101,11 +103,17 @@ class ExperimentData:
     ranges: dict[str, list[float]]
     inherited_clips: frozenset[str] = frozenset()
     auxiliary: dict[str, int] = dataclasses.field(default_factory=dict)
+    task: Task = EMOTIONS
 
     @property
     def labels(self) -> list[str]:
-        """The classes or dimensions that a model predicts."""
-        return names_of(self.dataset)
+        """The classes that a model predicts, or the dimensions if it predicts no classes."""
+        return _output_names(self.dataset, self.task)
+
+    @property
+    def dimensions(self) -> list[str]:
+        """The dimensions that a model predicts, also beside classes; empty for classes alone."""
+        return dimension_names(self.dataset)
 
 
 def load_experiment_data(recipe: Recipe) -> ExperimentData:
@@ -179,7 +187,13 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
         ranges=corpus.ranges,
         inherited_clips=provenance.clips if provenance else frozenset(),
         auxiliary=_auxiliary_clips(corpus),
+        task=TASKS[recipe.task],
     )
+
+
+def _output_names(dataset: Dataset, task: Task) -> list[str]:
+    """The names of the classes, or of the dimensions of a task without classes."""
+    return list(dataset.features["label"].names) if task.has_classes else dimension_names(dataset)
 
 
 def _check_published_weights(recipe: Recipe) -> None:
@@ -230,7 +244,11 @@ def load_recipe_corpus(recipe: Recipe) -> Corpus:
     corpus = _with_expanded_paths(recipe.corpus)
     if corpus.download:
         download_missing(corpus)
-    return read_corpus(corpus, recipe.audio.sampling_rate)
+    loaded = read_corpus(corpus, recipe.audio.sampling_rate)
+    if not TASKS[recipe.task].has_votes:
+        return loaded
+    dataset = with_positives(loaded.dataset, recipe.corpus.positive_share)
+    return dataclasses.replace(loaded, dataset=dataset)
 
 
 def _with_expanded_paths(corpus: _CorpusOrItem) -> _CorpusOrItem:
@@ -279,13 +297,16 @@ def _leaky_splits(
 
 def _plan_model(recipe: Recipe, corpus: Corpus) -> Blueprint:
     """The configuration and the feature extractor of the model, without weights."""
+    task = TASKS[recipe.task]
     plan = blueprint(
-        labels=names_of(corpus.dataset),
+        labels=_output_names(corpus.dataset, task),
         sampling_rate=recipe.audio.sampling_rate,
         normalize=recipe.audio.normalize,
         preparation=recipe.preparation,
-        problem_type=TASKS[recipe.task].problem_type,
+        problem_type=task.problem_type,
         ranges=corpus.ranges,
+        dimensions=dimension_names(corpus.dataset) if task.has_classes else (),
+        auxiliary=auxiliary_classes(recipe, corpus.dataset),
         **recipe.model.plan,
     )
     if plan.gradient_free_head and recipe.training.solver != "sklearn":
@@ -333,7 +354,7 @@ def _audit_folds(
 
 
 def digest_of_clips(dataset: Dataset, split: Split) -> str:
-    """A digest of the clips of a split: id, label, speaker, samples and targets."""
+    """A digest of the clips of a split: id, label, speaker, samples, targets and sets."""
     label_names = dataset.features["label"].names
     ids = dataset["id"][:]
     labels = dataset["label"][:]
@@ -341,10 +362,14 @@ def digest_of_clips(dataset: Dataset, split: Split) -> str:
     hashes = dataset["content_hash"][:]
     rows = sorted(row for rows_of_part in split.rows.values() for row in rows_of_part)
     targets = targets_of(dataset, rows)
+    positives = positives_of(dataset, rows)
     clips = []
     for i, row in enumerate(rows):
-        clip = [ids[row], label_names[labels[row]], speakers[row], hashes[row]]
+        label = label_names[labels[row]] if labels[row] >= 0 else None
+        clip = [ids[row], label, speakers[row], hashes[row]]
         if targets is not None:
             clip += targets[i].tolist()
+        if positives is not None:
+            clip += positives[i].tolist()
         clips.append(clip)
     return key_of(sorted(clips))

@@ -22,7 +22,7 @@ from ..evaluation.maps import ClipMap, map_embeddings, no_map, require_installed
 from ..evaluation.predictions import Predictions, to_table
 from ..evaluation.sections import Abstention, Robustness
 from ..evaluation.summary import evaluate_predictions
-from ..evaluation.tasks import DIMENSIONS, EMOTIONS
+from ..evaluation.tasks import DIMENSIONS, MULTI_LABEL
 from ..inference.batches import classify, classify_and_embed
 from ..inference.classifier import Classifier
 from ..inference.load import load_classifier
@@ -46,6 +46,7 @@ from .hardest_clips import show_hardest
 from .label_mapping import (
     DimensionMapping,
     LabelMapping,
+    SetMapping,
     dimension_mapping,
     label_mapping,
     predictions_in_classes,
@@ -196,8 +197,10 @@ def evaluate_on_corpus(
         logger.warning("%s", note)
     predicted = _predict(dataset, store, model.classifier, mapping, settings)
     predictions = predicted.predictions
+    if predictions.task is MULTI_LABEL:
+        predictions = predictions.with_threshold(model.classifier.label_threshold)
     report = _make_report(name, model, mapping, corpus, clips, predictions, settings)
-    if predictions.task is EMOTIONS:
+    if predictions.task.one_label:
         report = extended(report, abstention=_abstention(model, mapping, predictions, settings))
     if settings.adapt is not None:
         adaptation = evaluated_adaptation(
@@ -286,15 +289,21 @@ def _abstention(
 
 
 def _mapping_on(model: EvaluatedModel, corpus: Corpus) -> LabelMapping:
-    """The mapping of a model for a corpus; both must have labels, or both dimensions."""
+    """The mapping of a model for a corpus; both must have labels, or both dimensions.
+
+    A model whose clips may have several labels is evaluated with sets of labels if the corpus has
+    votes, otherwise by its most probable label.
+    """
     targets = _targets(corpus)
     if isinstance(model.mapping, DimensionMapping):
         return model.mapping.on(targets)
     if targets:
-        raise UserError(
-            f"corpus.targets: {model.classifier.source} predicts labels, no dimensions; leave it "
-            "out"
-        )
+        reason = "predicts labels, no dimensions"
+        if model.classifier.rating_ranges:
+            reason = "is evaluated by its labels, not by its ratings"
+        raise UserError(f"corpus.targets: {model.classifier.source} {reason}; leave it out")
+    if model.classifier.task is MULTI_LABEL and "votes" in corpus.dataset.column_names:
+        return SetMapping(**dataclasses.asdict(model.mapping))
     return model.mapping
 
 
@@ -451,6 +460,9 @@ def _model_section(model: EvaluatedModel) -> Model:
 
 def _class_distribution(predictions: Predictions) -> dict[str, dict[str, int]]:
     """The number of clips of each class: {"test": {class: clips}}."""
+    if predictions.task is MULTI_LABEL:
+        sums = predictions.labels.sum(axis=0).tolist()
+        return {"test": dict(zip(predictions.names, sums, strict=True))}
     counts = Counter(predictions.labels.tolist())
     return {"test": {name: counts[i] for i, name in enumerate(predictions.names)}}
 

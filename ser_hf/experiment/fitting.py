@@ -3,7 +3,6 @@
 import copy
 import dataclasses
 import logging
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 
@@ -16,8 +15,9 @@ from ..audio.augmenter import Augmenter
 from ..audio.voices import TrainingVoices
 from ..evaluation.bootstrap import is_unknown
 from ..evaluation.metrics import compute_metrics
-from ..evaluation.tasks import TASKS
+from ..evaluation.tasks import DIMENSIONS
 from ..loading.build import build_model, set_initial_bias
+from ..protocols import PARTS
 from ..training.arguments import EmotionTrainingArguments, refitting, seed_everything
 from ..training.callbacks import tracked
 from ..training.collator import TrainTransforms
@@ -28,9 +28,10 @@ from ..training.lora import add_lora
 from ..training.loss import LOSSES, Loss
 from ..training.mixup import Mixing
 from ..training.sklearn_solver import fit_classical
+from ..training.targets import TargetsLoss
 from .clips import evaluation_clips, train_clips, train_labels
 from .context import RunContext
-from .recipe import Recipe
+from .targets import metrics_function, require_measurable, targets_loss
 
 logger = logging.getLogger(__name__)
 
@@ -95,12 +96,12 @@ def fit_once(
     seed_everything(arguments.seed, recipe.training.deterministic)
     model = build_model(copy.deepcopy(data.plan))
     clips = train_clips(run)
-    if data.ranges:
-        set_initial_bias(model, np.mean(clips["shares"][:], axis=0).tolist())
+    if run.task.has_ratings:
+        set_initial_bias(model, _mean_ratings(run, clips))
     freeze(model, run.freezing)
     if run.lora is not None:
         model = add_lora(model, run.lora)
-    loss = make_loss(recipe, data.labels, train_labels(run, clips))
+    loss = make_loss(run, clips)
     if recipe.training.solver == "sklearn":
         return _fit_with_sklearn(run, arguments, model, clips, loss, per_speaker=per_speaker)
     return _fit_with_trainer(run, arguments, model, clips, loss, planned_steps=planned_steps)
@@ -138,7 +139,7 @@ def _fit_with_trainer(
     arguments: EmotionTrainingArguments,
     model: PreTrainedModel | PeftModel,
     clips: Dataset,
-    loss: Loss,
+    loss: Loss | TargetsLoss,
     *,
     planned_steps: int | None,
 ) -> Fit:
@@ -154,8 +155,9 @@ def _fit_with_trainer(
             clips,
             evaluation_clips(run, "validation"),
             arguments,
-            compute_metrics,
+            metrics_function(run.recipe, run.layout),
             loss=loss,
+            layout=run.layout,
             patience=patience,
             planned_steps=planned_steps,
             resume=run.resume,
@@ -178,10 +180,33 @@ def _tracked(run: RunContext, arguments: EmotionTrainingArguments) -> AbstractCo
     )
 
 
-def make_loss(recipe: Recipe, names: Sequence[str], labels: Sequence[int]) -> Loss:
-    """Create the loss of a recipe; class weights follow from the `labels` of the training clips."""
-    kind = LOSSES[TASKS[recipe.task].loss]
-    return kind.from_options(recipe.training.loss.model_dump(), names, labels)
+def make_loss(run: RunContext, clips: Dataset) -> Loss | TargetsLoss:
+    """Create the loss of a run.
+
+    Args:
+        clips: the training clips, by which class weights are computed.
+
+    Raises:
+        UserError: for wrong weights, or if the clips of a split lack a target.
+    """
+    recipe = run.recipe
+    if run.layout is None:
+        options = recipe.training.loss.model_dump()
+        labels = train_labels(run, clips)
+        return LOSSES[run.task.loss].from_options(options, run.data.labels, labels)
+    targets = np.asarray(clips["shares"][:])
+    for split in PARTS[1:] if recipe.evaluation.part == "test" else ["validation"]:
+        shares = evaluation_clips(run, split)["shares"][:]
+        require_measurable(run.layout, np.asarray(shares), split)
+    return targets_loss(recipe, run.layout, run.data.labels, targets)
+
+
+def _mean_ratings(run: RunContext, clips: Dataset) -> list[float]:
+    """The mean rating of the training clips in each dimension."""
+    targets = np.asarray(clips["shares"][:])
+    if run.layout is not None:
+        targets = targets[:, run.layout.block(DIMENSIONS.name).columns]
+    return np.nanmean(targets, axis=0).tolist()
 
 
 def make_transforms(run: RunContext) -> TrainTransforms:

@@ -88,7 +88,7 @@ def aggregate(run: RunContext, reports: Reports, table: pa.Table) -> Report:
     kind = kind_of_children(run)
     recipe = run.recipe
     children = list(reports.values())
-    predictions = from_table(table, recipe.evaluation.part, run.data.labels)
+    predictions = _predictions(run, table)
     evaluation = recipe.evaluation
     results = evaluate_predictions(
         predictions, bootstrap=evaluation.bootstrap, confidence=evaluation.confidence
@@ -162,6 +162,8 @@ def _abstention(
     columns = [kind_of_children(run)]
     if columns == ["fold"] and "seed" in table.column_names:
         columns.append("seed")
+    if run.task.has_classes and run.data.dimensions:
+        table = table.filter(pa.compute.is_valid(table["label"]))
     numbers = values_of_runs(table, evaluation.part, columns)
     return aggregated_abstention(
         predictions,
@@ -188,12 +190,15 @@ def _thresholds(reports: Reports) -> dict[str, float | None]:
 def _with_optional_sections(report: Report, reports: Reports) -> Report:
     """Add sections to the report that all folds or seeds have.
 
-    They are temperatures, robustness and the silhouettes of embeddings.
+    They are temperatures, thresholds of labels, robustness and the silhouettes of embeddings.
     """
     children = list(reports.values())
     if all(child.temperature for child in children):
         temperatures = {str(n): child.temperature.value for n, child in reports.items()}
         report = extended(report, temperatures=temperatures)
+    if all(child.label_threshold for child in children):
+        thresholds = {str(n): child.label_threshold.value for n, child in reports.items()}
+        report = extended(report, label_thresholds=thresholds)
     if all(child.adaptation for child in children):
         adaptation = mean_adaptation([child.adaptation for child in children])
         report = extended(report, adaptation=adaptation)
@@ -232,8 +237,14 @@ def _predictions_of_folds(
     predictions = []
     for number in numbers:
         fold_table = table.filter(pa.compute.equal(table["fold"], number))
-        predictions.append(from_table(fold_table, run.recipe.evaluation.part, run.data.labels))
+        predictions.append(_predictions(run, fold_table))
     return predictions
+
+
+def _predictions(run: RunContext, table: pa.Table) -> Predictions:
+    """The predictions of a table for the evaluated split."""
+    dimensions = run.data.dimensions if run.task.has_classes else ()
+    return from_table(table, run.recipe.evaluation.part, run.data.labels, dimensions)
 
 
 def _with_results(protocol: Protocol, reports: Reports) -> Protocol:

@@ -64,7 +64,8 @@ def show_hardest(
 ) -> HardestClips:
     """Find on which parts the predictions of the hardest clips depend.
 
-    Models of dimensions have no probability that could drop: their clips are shown only. A failure
+    Models of dimensions and of sets of labels have no single probability that could drop: their
+    clips are shown only. A failure
     is logged, and the report stays as it is.
 
     Args:
@@ -117,7 +118,7 @@ def _show_hardest(
 
     hardest = []
     for clip in report.hardest:
-        if clip.id in chosen and not report.ranges:
+        if clip.id in chosen and report.measured.one_label:
             occlusion = occlude(probabilities, waveforms[clip.id], rate)
             clip = clip.model_copy(update={"occlusion": occlusion})
         hardest.append(clip)

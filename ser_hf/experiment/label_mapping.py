@@ -7,9 +7,9 @@ import numpy as np
 from datasets import Dataset
 
 from ..corpora.schema import EMOTIONS
-from ..corpora.targets import ALIASES
+from ..corpora.targets import ALIASES, above_limit
 from ..evaluation.predictions import Predictions, of_rows
-from ..evaluation.tasks import DIMENSIONS
+from ..evaluation.tasks import DIMENSIONS, MULTI_LABEL
 from ..report.sections import LabelMapping as LabelRow
 from ..utils.errors import UserError
 from .emotion_words import emotions_of_labels
@@ -90,6 +90,22 @@ class DimensionMapping(LabelMapping):
         return DimensionMapping(self.words, classes, dimensions)
 
 
+class SetMapping(LabelMapping):
+    """The classes of a model whose clips may have several labels."""
+
+    def to_classes(self, probabilities: np.ndarray) -> np.ndarray:
+        """Convert separate probabilities (..., words) to float32 (..., classes).
+
+        A class with several labels has the highest of their probabilities.
+        """
+        probabilities = np.asarray(probabilities, np.float32)
+        columns = []
+        for name in self.classes:
+            words = [i for i, other in enumerate(self.class_of_word) if other == name]
+            columns.append(probabilities[..., words].max(axis=-1))
+        return np.stack(columns, axis=-1)
+
+
 def dimension_mapping(
     words: Sequence[str], label_map: Mapping[str, str] | None = None
 ) -> DimensionMapping:
@@ -116,7 +132,8 @@ def dimension_mapping(
 
 def identity_mapping(task: str, names: Sequence[str]) -> LabelMapping:
     """The mapping of a model whose labels are the classes, or whose outputs are the dimensions."""
-    kind = DimensionMapping if task == DIMENSIONS.name else LabelMapping
+    kinds = {DIMENSIONS.name: DimensionMapping, MULTI_LABEL.name: SetMapping}
+    kind = kinds.get(task, LabelMapping)
     return kind(words=list(names), classes=list(names), class_of_word=list(names))
 
 
@@ -191,6 +208,14 @@ def predictions_in_classes(
     votes = of_corpus.votes
     if votes is not None:
         votes = _votes_in_classes(votes, of_corpus.names, index_of_class)
+    if isinstance(mapping, SetMapping):
+        return dataclasses.replace(
+            of_corpus,
+            names=mapping.classes,
+            labels=_sets_of_votes(votes, of_corpus.ids),
+            probabilities=probabilities[None],
+            votes=None,
+        )
     labels = [index_of_class.get(of_corpus.names[label]) for label in of_corpus.labels]
     return dataclasses.replace(
         of_corpus,
@@ -199,6 +224,22 @@ def predictions_in_classes(
         probabilities=probabilities[None],
         votes=votes,
     )
+
+
+def _sets_of_votes(votes: np.ndarray, ids: Sequence[str]) -> np.ndarray:
+    """Sets of classes, bool (clips, classes), from shares of the votes; see `with_positives`.
+
+    Raises:
+        UserError: for a clip without votes for the classes.
+    """
+    unrated = np.isnan(votes).any(axis=1)
+    if unrated.any():
+        clip = ids[int(unrated.argmax())]
+        raise UserError(
+            f"corpus: {clip} has no votes for the labels of the model, which may give a clip "
+            "several; leave out the votes (corpus.soft), or exclude the clip"
+        )
+    return above_limit(votes)
 
 
 def _votes_in_classes(

@@ -88,7 +88,7 @@ def level_shares(dataset: Dataset, store: WaveformStore, splits: Sequence[Split]
 def _emotions(dataset: Dataset, rows: Sequence[int]) -> np.ndarray:
     """What a model predicts of each clip, as columns of a least squares fit."""
     ratings = targets_of(dataset, rows)
-    if ratings is not None:
+    if ratings is not None and np.isfinite(ratings).all():
         return np.column_stack([np.ones(len(rows)), ratings])
     return _indicators(dataset.select(rows)["label"][:])
 

@@ -12,14 +12,16 @@ from ..corpora.targets import targets_of
 from ..evaluation.abstention import abstention_section
 from ..evaluation.calibration import at_limit, fit_temperature, temperature_effect
 from ..evaluation.degenerate import CheckedModel, degenerate
+from ..evaluation.label_sets import best_threshold
 from ..evaluation.maps import ClipMap
-from ..evaluation.metrics import all_metrics, lower_is_better, transductive_note
+from ..evaluation.metrics import lower_is_better, transductive_note, values
 from ..evaluation.new_speakers import speaker_scores, speaker_warnings
 from ..evaluation.predictions import Predictions, of_rows
 from ..evaluation.probabilities import activated, softmax
 from ..evaluation.rating_scale import calibration_effect, fit_rating_scale
 from ..evaluation.sections import (
     Abstention,
+    LabelThreshold,
     NewSpeaker,
     RatingCalibration,
     Results,
@@ -28,7 +30,7 @@ from ..evaluation.sections import (
     Temperature,
 )
 from ..evaluation.summary import evaluate_predictions
-from ..evaluation.tasks import DIMENSIONS, EMOTIONS
+from ..evaluation.tasks import DIMENSIONS, EMOTIONS_AND_DIMENSIONS, MULTI_LABEL, TASKS
 from ..inference.load import load_classifier
 from ..loading.batches import WindowLogits, merge
 from ..protocols import PARTS
@@ -55,8 +57,12 @@ from .hardest_clips import HardestClips, show_hardest
 from .label_mapping import identity_mapping
 from .robustness import OpenedConditions, open_conditions, robustness_of
 from .sections import extended, foil_section, report_header
+from .targets import packed_targets
 
 logger = logging.getLogger(__name__)
+
+# If more than this share of the labels is predicted, the model hardly decides.
+_NEARLY_ALL = 0.95
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +87,7 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
     evaluated = recipe.evaluation.part
 
     windows = predict_splits(run, fitted)
-    logits, temperature = calibrate(run, windows)
+    logits, temperature = calibrate(run, _windows_of(run, windows, run.task.parts[0]))
     rating_scale = None
     if run.task is DIMENSIONS and recipe.evaluation.rating_scale == "store":
         logits, rating_scale = calibrate_ratings(run, logits)
@@ -89,7 +95,11 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
     for split, outputs in logits.items():
         # A dimensional run always knows the scale of its ratings.
         values = activated(outputs.logits, run.task.problem_type, bounded=True)
-        predictions[split] = of_rows(run.data.dataset, outputs.rows, values)
+        task = TASKS[run.task.parts[0]]
+        predictions[split] = of_rows(run.data.dataset, outputs.rows, values, task)
+    predictions, label_threshold = _decided(run, predictions)
+    if run.task is EMOTIONS_AND_DIMENSIONS:
+        predictions, rating_scale = _with_ratings(run, predictions, windows)
     results = evaluate_predictions(
         predictions[evaluated],
         bootstrap=recipe.evaluation.bootstrap,
@@ -103,6 +113,7 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
 
     new_speaker = _new_speaker(run, fitted, predictions)
     warnings = _warnings(run, fitted, results, split_scores, temperature)
+    warnings += _all_predicted(label_threshold)
     if new_speaker is not None:
         warnings += speaker_warnings(new_speaker.evaluated)
         warnings += speaker_warnings(new_speaker.inside_training)
@@ -139,9 +150,83 @@ def evaluate_run(run: RunContext, fitted: Fit) -> tuple[Report, dict[str, Predic
         report = extended(report, learning_curve=run.curve)
     if rating_scale is not None:
         report = extended(report, rating_scale=rating_scale)
-    if run.task is EMOTIONS:
+    if label_threshold is not None:
+        report = extended(report, label_threshold=label_threshold)
+    if run.task.one_label:
         report = extended(report, abstention=_abstention(run, predictions))
     return report, predictions
+
+
+def _windows_of(
+    run: RunContext, windows: Mapping[str, WindowLogits], task: str
+) -> dict[str, WindowLogits]:
+    """The outputs of one task, for the clips of each split that have its target."""
+    if run.layout is None:
+        return dict(windows)
+    has_target = run.layout.block(task).has_target(packed_targets(run.recipe, run.data.dataset))
+    of_task = {}
+    for split, outputs in windows.items():
+        of_task[split] = run.layout.windows(outputs, task).only(has_target[outputs.rows])
+    return of_task
+
+
+def _with_ratings(
+    run: RunContext, predictions: Mapping[str, Predictions], windows: Mapping[str, WindowLogits]
+) -> tuple[dict[str, Predictions], dict[str, RatingCalibration] | None]:
+    """Add the predicted ratings to the predicted classes of each split.
+
+    Returns:
+        The predictions of each split, and the report's `rating_scale`.
+    """
+    values = {}
+    for split, outputs in _windows_of(run, windows, DIMENSIONS.name).items():
+        values[split] = SplitLogits(*outputs.merged(DIMENSIONS.problem_type))
+    rating_scale = None
+    if run.recipe.evaluation.rating_scale == "store":
+        values, rating_scale = calibrate_ratings(run, values)
+    both = {}
+    for split, of_split in values.items():
+        bounded = activated(of_split.logits, DIMENSIONS.problem_type, bounded=True)
+        ratings = of_rows(run.data.dataset, of_split.rows, bounded, DIMENSIONS)
+        both[split] = dataclasses.replace(predictions[split], ratings=ratings)
+    return both, rating_scale
+
+
+def _decided(
+    run: RunContext, predictions: Mapping[str, Predictions]
+) -> tuple[dict[str, Predictions], LabelThreshold | None]:
+    """The predictions of sets of labels with the threshold of the recipe or of validation.
+
+    Returns:
+        The predictions of each split, and the report's `label_threshold`; for other tasks the same
+        predictions and None.
+    """
+    if run.task is not MULTI_LABEL:
+        return dict(predictions), None
+    settings = run.recipe.evaluation
+    value = settings.label_threshold
+    if value is None:
+        validation = predictions["validation"]
+        value = best_threshold(validation.labels, validation.probabilities[0])
+    decided = {split: outputs.with_threshold(value) for split, outputs in predictions.items()}
+    (evaluated,) = decided[settings.part].outputs
+    section = LabelThreshold(
+        value=value,
+        chosen_by="validation" if settings.label_threshold is None else "recipe",
+        positives=float(evaluated.labels.mean()),
+        predicted=float(evaluated.predictions.mean()),
+    )
+    return decided, section
+
+
+def _all_predicted(threshold: LabelThreshold | None) -> list[str]:
+    """The warning about a model that predicts nearly every label for every clip."""
+    if threshold is None or threshold.predicted <= _NEARLY_ALL or threshold.positives > _NEARLY_ALL:
+        return []
+    return [
+        f"Nearly every label is predicted for every clip ({100 * threshold.predicted:.0f} % of the "
+        "decisions), as a model without training would do: train longer, or with more clips."
+    ]
 
 
 def _abstention(run: RunContext, predictions: Mapping[str, Predictions]) -> Abstention:
@@ -256,7 +341,7 @@ def calibrate_ratings(
     scale = fit_rating_scale(labels["validation"], logits["validation"].logits)
     evaluated = run.recipe.evaluation.part
     effect = calibration_effect(
-        scale, run.data.labels, labels[evaluated], before=logits[evaluated].logits
+        scale, run.data.dimensions, labels[evaluated], before=logits[evaluated].logits
     )
     mapped = {}
     for split, outputs in logits.items():
@@ -301,7 +386,10 @@ def _seconds(run: RunContext, fitted: Fit, evaluation: float) -> Seconds:
 
 def _scores(predictions: Predictions) -> Scores:
     """Compute all metrics from the predictions of one model."""
-    return all_metrics(predictions.labels, predictions.probabilities[0], predictions.votes)
+    scores = values(predictions.outputs[0])
+    if predictions.ratings is not None:
+        scores |= values(predictions.ratings.outputs[0])
+    return scores
 
 
 def _selecting_speakers(run: RunContext, fitted: Fit) -> list[str] | None:
@@ -377,6 +465,9 @@ def training_section(run: RunContext, fitted: Fit) -> Training:
         corpora = run.data.dataset["corpus"][:]
         settings["balance"] = run.recipe.training.balance
         settings["clips_per_epoch"] = clips_by_corpus(train_clips(run), corpora)
+    auxiliary = run.recipe.training.loss.auxiliary
+    if auxiliary:
+        settings["auxiliary"] = auxiliary
     if fitted.refit is not None:
         settings["refit"] = fitted.refit
     return Training(**settings)

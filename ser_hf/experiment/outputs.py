@@ -18,7 +18,7 @@ from ..evaluation.predictions import Predictions, to_table
 from ..inference.reference import copy_reference
 from ..loading.data_only import save_code
 from ..loading.plan import Blueprint
-from ..models.configuration import CLIP_SECONDS_KEY
+from ..models.configuration import CLIP_SECONDS_KEY, LABEL_THRESHOLD_KEY
 from ..protocols import fingerprint, save_splits
 from ..report.card import Runs, model_card, public, public_name
 from ..report.clip_plots import ClipRecordings
@@ -27,6 +27,7 @@ from ..report.report import Report, read_report
 from ..report.write import MAP, PREDICTIONS, write_report
 from ..training.freezing import innermost
 from ..training.lora import merged, save_adapter
+from ..training.targets import without_auxiliary
 from ..training.temperature import store_rating_scale, store_temperature, store_threshold
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder, read_json, write_json
@@ -191,8 +192,11 @@ def save_weights(
     store_rating_scale(model, report.rating_scale or {})
     threshold = None if report.abstention is None else report.abstention.threshold
     store_threshold(model, threshold)
+    label_threshold = None if report.label_threshold is None else report.label_threshold.value
+    store_threshold(model, label_threshold, LABEL_THRESHOLD_KEY)
     plain = merged(model)
-    plain.save_pretrained(folder)
+    with without_auxiliary(plain):
+        plain.save_pretrained(folder)
     save_code(plain, folder)
     if isinstance(model, PeftModel):
         save_adapter(model, folder / "adapter", public_name(plan.checkpoint))

@@ -15,6 +15,7 @@ from ..training.freezing import freeze, trainable_table
 from ..training.lora import add_lora
 from ..training.loss import LOSSES
 from ..training.sampling import EpochSchedule
+from ..training.targets import packed_outputs
 from ..utils.environment import quiet_libraries
 from ..utils.run_folder import RunFolder
 from .clips import train_clips
@@ -138,5 +139,8 @@ def _activation_bytes(
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         with torch.autocast("cpu", torch.bfloat16, enabled=arguments.bf16 or arguments.fp16):
             outputs = model.train()(**batch)
-        LOSSES[run.task.loss]()(outputs, labels)
+        if run.layout is None:
+            LOSSES[run.task.loss]()(outputs, labels)
+        else:
+            packed_outputs(outputs).square().sum()  # the losses keep as much
     return sum(bytes_of_storage.values())

@@ -47,7 +47,8 @@ class Recipe(Settings):
         SerializeAsAny[ModelSettings], _MODEL, Field(description="the network and its options")
     ]
     task: Annotated[
-        Literal[tuple(TASKS)], Field(description="predict classes, or ratings of dimensions")
+        Literal[tuple(TASKS)],
+        Field(description="what is predicted: classes, ratings of dimensions, or sets of classes"),
     ] = EMOTIONS.name
     protocol: Annotated[
         SerializeAsAny[ProtocolSettings],

@@ -8,7 +8,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from ..evaluation.maps import require_installed
-from ..evaluation.tasks import DIMENSIONS, EMOTIONS, TASKS
+from ..evaluation.tasks import EMOTIONS, TASKS, Task
 from ..training.settings import TrainingSettings
 from ..utils.errors import UserError
 from .model_settings import ENCODER, NetworkSettings, TransferredSettings
@@ -92,28 +92,47 @@ def _check_preparation(recipe: Recipe) -> None:
 
 
 def _check_task(recipe: Recipe) -> None:
-    """Check keys that only one of the two tasks (emotions, dimensions) needs or allows."""
+    """Check keys that only some tasks need or allow."""
     task = TASKS[recipe.task]
     metric = recipe.training.early_stopping.metric
-    metrics = (*task.headline, "loss")
+    metrics = (*dict.fromkeys((*task.headline, task.selects)), "loss")
     if metric not in metrics:
         raise UserError(
             f"training.early_stopping.metric: unknown metric {metric!r:.100} of {task.name}; "
             f"choose one of {', '.join(metrics)}"
         )
-    if task is DIMENSIONS and not recipe.corpus.targets:
-        raise UserError("corpus.targets: missing; name the columns of the ratings")
-    if task is not DIMENSIONS and recipe.corpus.targets:
-        raise UserError("corpus.targets: have no effect without task: dimensions")
-    if task is DIMENSIONS and recipe.training.solver != "trainer":
+    _check_targets(recipe, task)
+    if task is not EMOTIONS and recipe.training.solver != "trainer":
         raise UserError(
-            "training.solver: scikit-learn fits classes only; use trainer, and a network that it "
-            "can train"
+            f"training.solver: scikit-learn fits the task emotions only, not {task.name}; use "
+            "trainer, and a network that it can train"
         )
-    if task is DIMENSIONS and recipe.evaluation.temperature == "store":
-        raise UserError("evaluation.temperature: not of task dimensions; leave it out")
-    if task is EMOTIONS and recipe.evaluation.rating_scale != "store":
-        raise UserError("evaluation.rating_scale: not of task emotions; leave it out")
+    if not task.one_label and recipe.evaluation.temperature == "store":
+        raise UserError(f"evaluation.temperature: not of task {task.name}; leave it out")
+    if not task.has_ratings and recipe.evaluation.rating_scale != "store":
+        raise UserError(f"evaluation.rating_scale: not of task {task.name}; leave it out")
+    of_sets = {
+        "corpus.positive_share": recipe.corpus.positive_share,
+        "evaluation.label_threshold": recipe.evaluation.label_threshold,
+    }
+    for key, value in of_sets.items():
+        if value is not None and not task.has_votes:
+            raise UserError(f"{key}: not of task {task.name}; leave it out")
+
+
+def _check_targets(recipe: Recipe, task: Task) -> None:
+    """Check the columns of ratings: only tasks with ratings have them."""
+    corpus = recipe.corpus
+    if task.has_ratings and not corpus.targets:
+        raise UserError("corpus.targets: missing; name the columns of the ratings")
+    if not task.has_ratings and corpus.targets:
+        tasks = " or ".join(name for name, other in TASKS.items() if other.has_ratings)
+        raise UserError(f"corpus.targets: have no effect without task: {tasks}")
+    if corpus.partial and not (task.has_classes and task.has_ratings):
+        raise UserError(f"corpus.partial: not of task {task.name}; leave it out")
+    same_names = sorted(set(corpus.targets) & set(corpus.labels or ()))
+    if same_names:
+        raise UserError(f"corpus.targets: {same_names[0]} is in corpus.labels too; rename one")
 
 
 def _check_loss_of_task(recipe: Recipe) -> None:
@@ -122,14 +141,15 @@ def _check_loss_of_task(recipe: Recipe) -> None:
     loss = recipe.training.loss
     targets = recipe.corpus.targets
     for key in loss.changed_keys():
-        is_for_dimensions = key in ("dimensions", "weights")
-        if is_for_dimensions != (task is DIMENSIONS):
+        if key not in task.loss_keys:
             raise UserError(f"training.loss.{key}: not of task {task.name}; leave it out")
-    if task is not DIMENSIONS:
+    if not task.has_ratings:
         return
     for name in loss.weights:
         if name not in targets:
             raise UserError(f"training.loss.weights.{name}: not in corpus.targets; leave it out")
+    if not any(loss.task_weights.get(name, 1.0) for name in task.parts):
+        raise UserError("training.loss.task_weights: every task weighs 0; use a weight above 0")
     if not any(loss.weights.get(name, 1.0) for name in targets):
         raise UserError("training.loss.weights: every target weighs 0; use a weight above 0")
     if loss.dimensions != "mse" and recipe.training.per_device_train_batch_size == 1:

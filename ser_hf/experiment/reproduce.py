@@ -327,7 +327,7 @@ def _same_predictions(
     if not len(both):
         return None
     columns: Sequence[str] = ["predicted"]
-    if now.ranges:
+    if not now.measured.one_label:
         columns = [f"p_{name}" for name in now.labels]
     equal = np.all([both[name] == both[f"{name}_now"] for name in columns], axis=0)
     return float(equal.mean())

@@ -22,7 +22,7 @@ from ..training.sharding import full_model
 from ..utils.environment import quiet_libraries, recorded
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder
-from .clips import train_clips, train_labels
+from .clips import train_clips
 from .context import RunContext, Watch, arguments_for
 from .data import ExperimentData, foil_protocol, load_experiment_data
 from .fitting import make_loss, make_transforms, train
@@ -172,7 +172,7 @@ def check_runs(run: RunContext, arguments: EmotionTrainingArguments) -> None:
     for fold in [*data.folds, *data.foil]:
         fold_run = run.on_fold(fold)
         clips = train_clips(fold_run)
-        make_loss(recipe, data.labels, train_labels(fold_run, clips))
+        make_loss(fold_run, clips)
         if recipe.training.solver == "trainer":
             make_transforms(fold_run)
             dry_run(

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..evaluation.tasks import MULTI_LABEL
 from ..report.card import public
 from ..report.report import Report, read_report
 from ..utils.errors import UserError
@@ -154,8 +155,8 @@ def read_predictions(path: Path, report: Report) -> pd.DataFrame:
 
     Returns:
         The columns part, id, speaker, label and predicted and, if the table has them, seed and
-        fold. A table of dimensions has `true_NAME` and `p_NAME` for each dimension, in place of
-        label and predicted.
+        fold. A table of dimensions, or of sets of labels, has `true_NAME` and `p_NAME` for each of
+        them, in place of label and predicted. Clips without a label are left out.
 
     Raises:
         UserError: if a column is missing or has another type, if a label is not in the report, or
@@ -174,6 +175,8 @@ def read_predictions(path: Path, report: Report) -> pd.DataFrame:
         ):
             raise ValueError(f"expected at most {_MOST_ROWS:,} rows with {', '.join(types)}")
         table = file.read(columns).to_pandas()
+        if report.measured.has_classes and report.per_dimension:
+            table = table[table["label"].notna()]  # the others have ratings only
         _check_rows(table, report)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{path}: not a table of predictions of ser_hf ({error})") from None
@@ -188,10 +191,13 @@ def _types_of_columns(report: Report) -> dict[str, pa.DataType]:
         "speaker": pa.string(),
         **_NUMBERS,
     }
-    if report.ranges:
+    if not report.measured.one_label:
+        has_sets = report.measured is MULTI_LABEL
         for name in report.labels:
-            types[f"true_{name}"] = pa.float32()
+            types[f"true_{name}"] = pa.bool_() if has_sets else pa.float32()
             types[f"p_{name}"] = pa.float32()
+        if has_sets:
+            types["threshold"] = pa.float64()
     else:
         types["label"] = pa.string()
         types["predicted"] = pa.string()

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..corpora.rows import NO_LABEL
+from ..corpora.schema import NO_LABEL
+from ..corpora.targets import positives_of
 from ..loading.encoders import encoder_config
 from ..loading.files import weights_hash
 from ..loading.plan import Blueprint
@@ -84,7 +85,7 @@ def _with_published(section: Protocol, run: RunContext) -> Protocol:
     They are those of as many classes, and of all folds: a single fold or the validation split has
     none.
     """
-    if run.data.ranges or run.recipe.evaluation.part != "test":
+    if not run.task.one_label or run.recipe.evaluation.part != "test":
         return section
     protocol = matching_protocol([fold.split for fold in run.folds])
     if protocol is None:
@@ -141,19 +142,27 @@ def class_distribution(run: RunContext) -> dict[str, dict[str, int]] | None:
     For several folds, it is the number in the evaluated split of each fold: {fold: {label: clips}}.
     The result is None for dimensions.
     """
-    if run.data.ranges:
+    if not run.task.has_classes:
         return None
     rows_by_name = run.fold.split.rows
     if len(run.folds) > 1:
         evaluated = run.recipe.evaluation.part
         rows_by_name = {f"fold {fold.number}": fold.split.rows[evaluated] for fold in run.folds}
     label_names = run.data.labels
-    labels = np.asarray(run.data.dataset["label"][:])
     distribution = {}
     for name, rows in rows_by_name.items():
-        counts = np.bincount(labels[rows], minlength=len(label_names)).tolist()
+        counts = _clips_by_label(run, rows).tolist()
         distribution[name] = dict(zip(label_names, counts, strict=True))
     return distribution
+
+
+def _clips_by_label(run: RunContext, rows: Sequence[int]) -> np.ndarray:
+    """The number of clips with each label, (labels,)."""
+    positives = positives_of(run.data.dataset, rows)
+    if positives is not None:
+        return positives.sum(axis=0)
+    labels = np.asarray(run.data.dataset["label"][:])[rows]
+    return np.bincount(labels[labels >= 0], minlength=len(run.data.labels))
 
 
 def protocol_section(

@@ -175,6 +175,13 @@ class EvaluationSettings(Settings):
             "is to keep; a clip below the threshold is better called unknown"
         ),
     ] = 0.1
+    label_threshold: Annotated[
+        OpenShare | None,
+        Field(
+            description="for the task multi_label: the probability above which a label is "
+            "predicted; null: the one with the best macro-F1 on validation"
+        ),
+    ] = None
     robustness: Annotated[
         bool, Field(description="also evaluate copies of the clips with noise, codecs and so on")
     ] = False

@@ -22,6 +22,7 @@ from ..models.modeling_pooled_encoder import shortest_waveform
 from ..models.modeling_resnet import ResidualBlock
 from ..models.preparation import Preparation, PreparedFeatureExtractor
 from ..models.spectra import LogMel
+from ..models.target_heads import dimension_names
 from ..utils.errors import UserError
 from .features import feature_input
 
@@ -63,7 +64,9 @@ class WaveformClassifier(nn.Module):
         self.preparation = preparation
         self.problem_type = config.problem_type
         ranges = getattr(config, RANGES_KEY, None) or {}
-        bounds = [ranges.get(config.id2label[i], (0.0, 1.0)) for i in range(config.num_labels)]
+        self.dimensions = dimension_names(config)
+        names = self.dimensions or [config.id2label[i] for i in range(config.num_labels)]
+        bounds = [ranges.get(name, (0.0, 1.0)) for name in names]
         self.bounded = bool(ranges)
         self.register_buffer("bounds", torch.tensor(bounds, dtype=torch.float32))  # of dimensions
         self.sampling_rate = extractor.sampling_rate
@@ -85,13 +88,17 @@ class WaveformClassifier(nn.Module):
     @property
     def outputs(self) -> list[str]:
         """The names of the outputs of `forward`."""
-        second = "values" if self.problem_type == "regression" else "probabilities"
-        return ["logits", second]
+        if self.problem_type == "regression":
+            return ["logits", "values"]
+        names = ["logits", "probabilities"]
+        return [*names, "values"] if self.dimensions else names
 
     def forward(
         self, input_values: torch.Tensor, attention_mask: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, ...]:
         """Compute logits and probabilities, or values of dimensions, float32 (batch, labels) each.
+
+        A model of both has the values as third output, float32 (batch, dimensions).
 
         Args:
             input_values: waveforms, float32 (batch, samples). The padding may have any value.
@@ -105,13 +112,21 @@ class WaveformClassifier(nn.Module):
             missing = torch.sym_max(0, self.shortest - waveform.shape[1])
             waveform = nn.functional.pad(waveform, (0, missing))
             lengths = lengths.clamp(min=self.shortest)
-        logits = self.model(**self._network_inputs(waveform, lengths)).logits.float()
+        output = self.model(**self._network_inputs(waveform, lengths))
+        logits = output.logits.float()
         if self.problem_type == "regression":
-            values = logits.clamp(0, 1) if self.bounded else logits
-            return logits, self.bounds[:, 0] + values * (self.bounds[:, 1] - self.bounds[:, 0])
+            return logits, self._on_scale(logits)
+        if self.dimensions:
+            return logits, logits.softmax(dim=1), self._on_scale(output.ratings.float())
         if self.problem_type == "multi_label_classification":
             return logits, logits.sigmoid()
         return logits, logits.softmax(dim=1)
+
+    def _on_scale(self, values: torch.Tensor) -> torch.Tensor:
+        """Convert values from 0 to 1, (batch, dimensions), to the scale of the ratings."""
+        if self.bounded:
+            values = values.clamp(0, 1)
+        return self.bounds[:, 0] + values * (self.bounds[:, 1] - self.bounds[:, 0])
 
     def _whole_blocks(self, waveform: torch.Tensor) -> torch.Tensor:
         """Pad waveforms (batch, samples) to whole blocks, and with `spare_blocks` more of them.

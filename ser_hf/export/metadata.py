@@ -10,7 +10,8 @@ from ..loading.encoders import (
     longest_clip,
     mask_valid,
 )
-from ..models.configuration import RANGES_KEY, TEMPERATURE_KEY, UNKNOWN_KEY
+from ..models.configuration import LABEL_THRESHOLD_KEY, RANGES_KEY, TEMPERATURE_KEY, UNKNOWN_KEY
+from ..models.target_heads import DIMENSIONS_KEY
 from ..utils.environment import __version__
 from .graph import WaveformClassifier
 
@@ -24,7 +25,10 @@ class ExportMetadata:
     Args:
         id2label: the label of each output, by the number of the output as text.
         multi_label: whether each label has a separate probability.
+        label_threshold: the probability above which a label is predicted, if a clip may have
+            several.
         target_ranges: for each dimension, the ratings that the values 0 and 1 stand for.
+        dimension_names: the columns of the output `values`, if there are labels too.
         padding_safe: whether clips of different lengths may share a batch.
         longest_samples: the number of samples after which a clip is cut off; None for no limit.
         precision: the numbers of the network.
@@ -37,7 +41,9 @@ class ExportMetadata:
     sampling_rate: int
     multi_label: bool
     problem_type: str | None
+    label_threshold: float | None
     target_ranges: dict[str, list[float]] | None
+    dimension_names: list[str] | None
     model_type: str
     padding_safe: bool
     longest_samples: int | None
@@ -60,7 +66,9 @@ def metadata_of(graph: WaveformClassifier) -> ExportMetadata:
         sampling_rate=graph.sampling_rate,
         multi_label=config.problem_type == "multi_label_classification",
         problem_type=config.problem_type,
+        label_threshold=getattr(config, LABEL_THRESHOLD_KEY, None),
         target_ranges=getattr(config, RANGES_KEY, None),
+        dimension_names=getattr(config, DIMENSIONS_KEY, None),
         model_type=config.model_type,
         padding_safe=padding_safe,
         longest_samples=longest_clip(config, graph.extractor) if encoder else None,

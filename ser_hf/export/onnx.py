@@ -32,7 +32,8 @@ from transformers import PreTrainedModel, SequenceFeatureExtractor
 from ..audio.decode import decode
 from ..corpora.synthesis import EMOTIONS, utterance
 from ..evaluation.probabilities import activated
-from ..inference.batches import run_batches
+from ..evaluation.tasks import DIMENSIONS
+from ..inference.batches import ModelOutputs, run_batches
 from ..inference.chunks import Chunk
 from ..inference.classifier import Classifier
 from ..inference.load import load_classifier
@@ -227,7 +228,7 @@ def _write_program(
     classifier: Classifier, path: Path, waveforms: Sequence[np.ndarray]
 ) -> dict[str, ExportedFile]:
     """Write a program of torch and compare it; it appears only when it is complete."""
-    expected = logits_of(classifier, waveforms)
+    expected = outputs_of(classifier, waveforms)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".ser_hf-") as folder:
         written = Path(folder, path.name)
@@ -255,7 +256,7 @@ def _write_files(
     fp16: bool,
 ) -> dict[str, ExportedFile]:
     """Write the ONNX files and compare them; they appear only when all of them are complete."""
-    expected = logits_of(classifier, waveforms)
+    expected = outputs_of(classifier, waveforms)
     path.parent.mkdir(parents=True, exist_ok=True)
     files = {}
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".ser_hf-") as folder:
@@ -337,6 +338,13 @@ def logits_of(
     classifier: Classifier, clips: Sequence[np.ndarray], batch_size: int = 1
 ) -> np.ndarray:
     """Compute the logits, float32 (clips, labels), of whole clips, float32 (samples,)."""
+    return outputs_of(classifier, clips, batch_size).logits
+
+
+def outputs_of(
+    classifier: Classifier, clips: Sequence[np.ndarray], batch_size: int = 1
+) -> ModelOutputs:
+    """Compute the outputs of whole clips, float32 (samples,)."""
     rate = classifier.extractor.sampling_rate
     names = [f"clip {number}" for number in range(1, len(clips) + 1)]
     chunk = Chunk(
@@ -344,7 +352,7 @@ def logits_of(
         waveforms=[prepare_waveform(clip, rate, classifier.preparation) for clip in clips],
         sampling_rate=rate,
     )
-    return run_batches(classifier, chunk, window=None, batch_size=batch_size).logits
+    return run_batches(classifier, chunk, window=None, batch_size=batch_size)
 
 
 def compare(logits: np.ndarray, expected: np.ndarray, problem_type: str | None) -> Difference:
@@ -361,6 +369,19 @@ def compare(logits: np.ndarray, expected: np.ndarray, problem_type: str | None) 
     )
 
 
+def _difference(
+    outputs: ModelOutputs, expected: ModelOutputs, problem_type: str | None
+) -> Difference:
+    """The difference of all outputs; ratings beside the labels count as logits, from 0 to 1."""
+    difference = compare(outputs.logits, expected.logits, problem_type)
+    if expected.ratings is None:
+        return difference
+    # A file has ratings on their scale, which ends at 0 and 1.
+    found = outputs.ratings.clip(0, 1)
+    ratings = compare(found, expected.ratings.clip(0, 1), DIMENSIONS.problem_type)
+    return difference.or_larger(ratings)
+
+
 def milliseconds(classifier: Classifier, clips: Sequence[np.ndarray]) -> float:
     """Measure the milliseconds for a clip that is processed alone.
 
@@ -372,7 +393,7 @@ def milliseconds(classifier: Classifier, clips: Sequence[np.ndarray]) -> float:
 
 
 def _compare_file(
-    written: Path, path: Path, clips: Sequence[np.ndarray], expected: np.ndarray, tolerance: float
+    written: Path, path: Path, clips: Sequence[np.ndarray], expected: ModelOutputs, tolerance: float
 ) -> ExportedFile:
     """Compare the ONNX file at `written` with the model; it will be moved to `path` later."""
     try:
@@ -393,7 +414,7 @@ def _compare(
     exported: Classifier,
     path: Path,
     clips: Sequence[np.ndarray],
-    expected: np.ndarray,
+    expected: ModelOutputs,
     *,
     padded: bool,
     tolerance: float,
@@ -402,7 +423,7 @@ def _compare(
 
     Args:
         exported: the file, which will be moved to `path` later.
-        expected: the logits of the model.
+        expected: the outputs of the model.
         padded: whether to compare clips in a padded batch too.
         tolerance: the largest difference of a logit.
 
@@ -411,10 +432,10 @@ def _compare(
     """
     padded = padded and len(clips) > 1
     try:
-        difference = compare(logits_of(exported, clips), expected, exported.problem_type)
+        difference = _difference(outputs_of(exported, clips), expected, exported.problem_type)
         if padded:
-            logits = logits_of(exported, clips, batch_size=len(clips))
-            difference = difference.or_larger(compare(logits, expected, exported.problem_type))
+            outputs = outputs_of(exported, clips, batch_size=len(clips))
+            difference = difference.or_larger(_difference(outputs, expected, exported.problem_type))
     except Exception as error:  # onnxruntime's exception classes are not public
         raise _incomparable(path, error) from error
     if difference.logits > tolerance:

@@ -17,6 +17,7 @@ from torch import nn
 from transformers import PreTrainedModel, SequenceFeatureExtractor, Wav2Vec2FeatureExtractor
 
 from ..inference.classifier import Classifier
+from ..inference.onnx_classifier import from_scale
 from ..loading.files import first_line
 from ..models.layers import BiLSTM
 from ..models.preparation import Preparation
@@ -38,7 +39,7 @@ def export_program(
 
     The program's arguments are ``input_values``, float32 (batch, samples), and ``attention_mask``,
     int64 (batch, samples), 1 for samples of the clip. It returns logits and probabilities (for
-    dimensions values), float32 (batch, labels).
+    dimensions values), float32 (batch, labels), and for a model of both also values.
 
     Raises:
         UserError: if the model cannot be exported.
@@ -93,9 +94,10 @@ class ProgramModel(nn.Module):
         return self
 
     def forward(self, input_values: torch.Tensor, attention_mask: torch.Tensor) -> SimpleNamespace:
-        """Compute logits, float32 (batch, labels), from waveforms and their mask."""
-        logits, _ = self.program(input_values=input_values, attention_mask=attention_mask)
-        return SimpleNamespace(logits=logits)
+        """Compute logits, float32 (batch, labels), and ratings, from waveforms and their mask."""
+        logits, _, *values = self.program(input_values=input_values, attention_mask=attention_mask)
+        ratings = from_scale(values[0], self.config) if values else None
+        return SimpleNamespace(logits=logits, ratings=ratings)
 
 
 class ProgramClassifier(Classifier):

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..evaluation.probabilities import activated
+from ..evaluation.tasks import DIMENSIONS
 from ..loading.batches import ClipCollator, batches, merge, window_bounds
 from ..loading.encoders import lengths_needed
 from ..utils.environment import quiet_libraries
@@ -101,6 +103,8 @@ class ModelOutputs:
         starts, lengths: the first sample of each window in the prepared waveform, and the number of
             its samples, (windows,).
         logits, vectors: float32 (windows, labels), and (windows, size) if embeddings are requested.
+        ratings: values of the dimensions, float32 (windows, dimensions), if the model predicts them
+            beside its labels.
     """
 
     rows: np.ndarray
@@ -108,6 +112,7 @@ class ModelOutputs:
     lengths: np.ndarray
     logits: np.ndarray
     vectors: np.ndarray | None
+    ratings: np.ndarray | None = None
 
     def by_clip(self, problem_type: str | None) -> "ModelOutputs":
         """Return outputs with one row per clip.
@@ -116,6 +121,9 @@ class ModelOutputs:
         duration of the windows.
         """
         _, logits = merge(self.rows, self.lengths, self.logits, problem_type)
+        ratings = None
+        if self.ratings is not None:
+            _, ratings = merge(self.rows, self.lengths, self.ratings, DIMENSIONS.problem_type)
         clips, first = np.unique(self.rows, return_index=True)
         clip_lengths = np.add.reduceat(self.lengths, first)
         vectors = self.vectors
@@ -128,6 +136,7 @@ class ModelOutputs:
             lengths=clip_lengths,
             logits=logits,
             vectors=vectors,
+            ratings=ratings,
         )
 
 
@@ -175,25 +184,36 @@ def run_batches(
 
     logits = []
     vectors = []
+    ratings = []
     for begin, end in ranges:
         batch = windows[begin:end]
-        batch_logits = _logits_of_batch(classifier, collator, batch)
+        output = _output_of_batch(classifier, collator, batch)
+        batch_logits = output.logits.float()
         _check_logits(classifier, chunk, batch, batch_logits)
         logits.append(batch_logits.cpu())
+        if classifier.rating_ranges:
+            ratings.append(_ratings_of(output, classifier))
         if take_vectors is not None:
             vectors.append(take_vectors(len(batch)).cpu())
         if progress is not None:
             progress(sum(clip_window.start == 0 for clip_window in batch))
 
     return _sorted_outputs(
-        windows, torch.cat(logits).numpy(), torch.cat(vectors).numpy() if vectors else None
+        windows,
+        torch.cat(logits).numpy(),
+        vectors=torch.cat(vectors).numpy() if vectors else None,
+        ratings=torch.cat(ratings).numpy() if ratings else None,
     )
 
 
 def _sorted_outputs(
-    windows: Sequence[_Window], logits: np.ndarray, vectors: np.ndarray | None
+    windows: Sequence[_Window],
+    logits: np.ndarray,
+    *,
+    vectors: np.ndarray | None,
+    ratings: np.ndarray | None,
 ) -> ModelOutputs:
-    """Sort logits (windows, labels) and vectors (windows, size) by clip and time."""
+    """Sort logits (windows, labels), vectors and ratings (windows, size) by clip and time."""
     rows = np.array([clip_window.row for clip_window in windows])
     starts = np.array([clip_window.start for clip_window in windows])
     lengths = np.array([clip_window.length for clip_window in windows])
@@ -204,6 +224,7 @@ def _sorted_outputs(
         lengths=lengths[order],
         logits=logits[order],
         vectors=None if vectors is None else vectors[order],
+        ratings=None if ratings is None else ratings[order],
     )
 
 
@@ -221,16 +242,31 @@ def _windows_by_length(chunk: Chunk, window: int | None) -> list[_Window]:
     return windows
 
 
-def _logits_of_batch(
+def _output_of_batch(
     classifier: Classifier, collator: ClipCollator, batch: Sequence[_Window]
-) -> torch.Tensor:
-    """Compute the logits of a batch, float32 (windows, labels), on the model's device."""
+) -> Any:
+    """Compute the model's output for a batch, with `logits` (windows, labels), on its device."""
     clips = [{**dataclasses.asdict(clip_window), "labels": 0} for clip_window in batch]
     inputs = collator(clips)
     del inputs["labels"]
     device = classifier.model.device
     inputs = {name: values.to(device) for name, values in inputs.items()}
-    return classifier.model(**inputs).logits.float()
+    return classifier.model(**inputs)
+
+
+def _ratings_of(output: Any, classifier: Classifier) -> torch.Tensor:
+    """The values of the dimensions beside the labels, float32 (windows, dimensions).
+
+    Raises:
+        UserError: if the model does not compute them.
+    """
+    ratings = getattr(output, "ratings", None)
+    if ratings is None or ratings.shape[1] != len(classifier.rating_ranges):
+        raise UserError(
+            f"{classifier.source}: does not predict {', '.join(classifier.rating_ranges)}; correct "
+            "dimension_names in its config.json"
+        )
+    return ratings.float().cpu()
 
 
 def _check_logits(

@@ -4,11 +4,13 @@ import dataclasses
 
 from transformers import PreTrainedModel, SequenceFeatureExtractor, Wav2Vec2FeatureExtractor
 
-from ..evaluation.tasks import DIMENSIONS, EMOTIONS, Task
+from ..evaluation.label_sets import DEFAULT_THRESHOLD
+from ..evaluation.tasks import DIMENSIONS, MULTI_LABEL, Task, task_of_problem
 from ..loading.encoders import ENCODERS, encoder_config, longest_clip, mask_valid
-from ..models.configuration import RANGES_KEY
+from ..models.configuration import LABEL_THRESHOLD_KEY, RANGES_KEY
 from ..models.modeling_base import AcousticClassifier
 from ..models.preparation import Preparation
+from ..models.target_heads import dimension_names
 from ..utils.errors import UserError
 
 
@@ -51,8 +53,18 @@ class Classifier:
 
     @property
     def task(self) -> Task:
-        """Whether the model predicts emotions or dimensions."""
-        return DIMENSIONS if self.problem_type == DIMENSIONS.problem_type else EMOTIONS
+        """What the model predicts: emotions, sets of emotions, or dimensions."""
+        return task_of_problem(self.problem_type)
+
+    @property
+    def label_threshold(self) -> float | None:
+        """The probability above which a label is predicted; None if a clip has one label."""
+        if self.task is not MULTI_LABEL:
+            return None
+        threshold = getattr(self.model.config, LABEL_THRESHOLD_KEY, None)
+        if isinstance(threshold, float) and 0 < threshold < 1:
+            return threshold
+        return DEFAULT_THRESHOLD
 
     @property
     def ranges(self) -> dict[str, list[float]]:
@@ -66,6 +78,15 @@ class Classifier:
     def bounded(self) -> bool:
         """Whether the values of dimensions end at 0 and 1: the scale of the ratings is known."""
         return self.task is DIMENSIONS and bool(getattr(self.model.config, RANGES_KEY, None))
+
+    @property
+    def rating_ranges(self) -> dict[str, list[float]]:
+        """The `ranges` of dimensions that the model predicts beside its labels; else empty."""
+        published_ranges = getattr(self.model.config, RANGES_KEY, None) or {}
+        return {
+            name: list(published_ranges.get(name, (0.0, 1.0)))
+            for name in dimension_names(self.model.config)
+        }
 
     @property
     def encoder(self) -> bool:

@@ -24,11 +24,14 @@ class Decision:
         columns: their positions among the labels of the model.
         threshold: the least probability of a prediction; below it the prediction is `UNKNOWN`. None
             if the most probable label is always predicted.
+        label_threshold: the probability above which a label is predicted, if a clip may have
+            several labels; None if it has one.
     """
 
     labels: list[str]
     columns: list[int]
     threshold: float | None = None
+    label_threshold: float | None = None
 
     def logits(self, logits: np.ndarray) -> np.ndarray:
         """Select the labels: (clips, labels of the model) -> (clips, labels).
@@ -86,6 +89,7 @@ def decision_of(
         labels=[classifier.labels[column] for column in columns],
         columns=columns,
         threshold=threshold,
+        label_threshold=classifier.label_threshold,
     )
 
 

@@ -7,8 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..utils.errors import UserError
-from .decisions import UNKNOWN
-from .outputs import TableMetadata, matrix, of_lists, with_metadata
+from .outputs import TableMetadata, matrix, of_lists, predicted_columns, with_metadata
 
 # Neighbors with a longer pause between them, in seconds, are not joined.
 JOINED_PAUSE = 2.0
@@ -111,7 +110,7 @@ def joined(table: pa.Table, metadata: TableMetadata, pause: float = JOINED_PAUSE
     columns["windows"] = pa.array(
         [sum(counts[row] for row in group) for group in groups], pa.int32()
     )
-    for name in (metadata.predicted_column, "logits"):
+    for name in metadata.number_columns:
         values = matrix(table, name)
         means = [
             np.average(values[group], axis=0, weights=ends[group] - starts[group])
@@ -126,13 +125,7 @@ def _with_predictions(table: pa.Table, metadata: TableMetadata, values: np.ndarr
     columns = {name: table[name] for name in table.column_names}
     columns[metadata.predicted_column] = of_lists(values)
     if not metadata.ranges:
-        labels = [metadata.labels[i] for i in values.argmax(axis=1)]
-        columns["predicted"] = pa.array(labels, pa.string())
-        if metadata.threshold is not None:
-            columns["most_probable"] = columns["predicted"]
-            for row in np.flatnonzero(values.max(axis=1) < metadata.threshold):
-                labels[row] = UNKNOWN
-            columns["predicted"] = pa.array(labels, pa.string())
+        columns |= predicted_columns(values, metadata)
     return with_metadata(pa.table(columns), metadata)
 
 

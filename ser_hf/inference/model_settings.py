@@ -26,6 +26,8 @@ class ModelSettings(BaseModel):
         Literal["regression", "single_label_classification", "multi_label_classification"] | None
     ) = None
     target_ranges: dict[str, RatingRange] | None = None
+    dimension_names: Annotated[list[LabelName], Field(min_length=1)] | None = None
+    label_threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
     sampling_rate: Annotated[int, Field(strict=True, ge=1000, le=768_000)] = 16000
     padding_value: Annotated[float, Field(strict=True)] = 0.0
 

@@ -14,8 +14,9 @@ from torch import nn
 from transformers import PreTrainedConfig, Wav2Vec2FeatureExtractor
 
 from ..loading.files import first_line
-from ..models.configuration import RANGES_KEY, UNKNOWN_KEY
+from ..models.configuration import LABEL_THRESHOLD_KEY, RANGES_KEY, UNKNOWN_KEY
 from ..models.preparation import Preparation
+from ..models.target_heads import DIMENSIONS_KEY, dimension_names
 from ..utils.errors import UserError
 from .classifier import Classifier
 from .model_settings import OnnxSettings, check_settings
@@ -61,6 +62,8 @@ class OnnxModel(nn.Module):
             **{
                 RANGES_KEY: self.settings.target_ranges,
                 UNKNOWN_KEY: self.settings.unknown_threshold,
+                LABEL_THRESHOLD_KEY: self.settings.label_threshold,
+                DIMENSIONS_KEY: self.settings.dimension_names,
             },
         )
 
@@ -72,23 +75,34 @@ class OnnxModel(nn.Module):
             attention_mask: (batch, samples), 1 for samples of the clip and 0 for padding.
         """
         if self.settings.quantized is None or len(input_values) == 1:
-            return SimpleNamespace(logits=self._run(input_values, attention_mask))
+            return self._run(input_values, attention_mask)
 
         # A quantized file computes one range of activations per batch, so the logits of a clip
         # would depend on the other clips. Its clips are processed one at a time.
-        logits = []
+        outputs = []
         for values, mask in zip(input_values, attention_mask, strict=True):
             length = mask.sum()
-            logits.append(self._run(values[None, :length], mask[None, :length]))
-        return SimpleNamespace(logits=torch.cat(logits))
+            outputs.append(self._run(values[None, :length], mask[None, :length]))
+        ratings = None
+        if self.dimensions:
+            ratings = torch.cat([output.ratings for output in outputs])
+        return SimpleNamespace(
+            logits=torch.cat([output.logits for output in outputs]), ratings=ratings
+        )
 
-    def _run(self, input_values: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    @property
+    def dimensions(self) -> list[str]:
+        """The dimensions that the file predicts beside its labels."""
+        return dimension_names(self.config)
+
+    def _run(self, input_values: torch.Tensor, attention_mask: torch.Tensor) -> SimpleNamespace:
         inputs = {
             "input_values": np.ascontiguousarray(input_values.numpy()),
             "attention_mask": np.ascontiguousarray(attention_mask.long().numpy()),
         }
         try:
-            (logits,) = self.session.run(["logits"], inputs)
+            names = ["logits", "values"] if self.dimensions else ["logits"]
+            logits, *values = self.session.run(names, inputs)
         except Exception as error:  # its exception classes are not public
             raise UserError(f"{self.path}: cannot be run: {first_line(error)}") from None
         expected = (len(input_values), len(self.settings.id2label))
@@ -97,7 +111,17 @@ class OnnxModel(nn.Module):
                 f"{self.path}: its logits have the shape {np.shape(logits)}, expected {expected} "
                 "as in its id2label; export it again"
             )
-        return torch.from_numpy(logits)
+        ratings = None
+        if values:
+            ratings = from_scale(torch.from_numpy(values[0]), self.config)
+        return SimpleNamespace(logits=torch.from_numpy(logits), ratings=ratings)
+
+
+def from_scale(values: torch.Tensor, config: PreTrainedConfig) -> torch.Tensor:
+    """Convert ratings (clips, dimensions) from their scale to values from 0 to 1."""
+    ranges = getattr(config, RANGES_KEY, None) or {}
+    bounds = torch.tensor([ranges.get(name, (0.0, 1.0)) for name in dimension_names(config)])
+    return (values - bounds[:, 0]) / (bounds[:, 1] - bounds[:, 0])
 
 
 class OnnxClassifier(Classifier):

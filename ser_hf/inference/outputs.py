@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from ..corpora.row_labels import LabelReader
 from ..corpora.schema import EMOTIONS
+from ..evaluation.label_sets import set_text
 from ..evaluation.probabilities import activated
 from ..evaluation.rating_scale import outside_scale
 from ..utils.environment import __version__
@@ -30,6 +31,7 @@ COLUMNS = (
     "predicted",
 )
 _OF_RECORDING = ("id", "path", "speaker")
+VALUES = "values"  # the column of dimensions, on the scale of the ratings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,9 +47,12 @@ class TableMetadata:
         problem_type: the kind of the outputs: null for classes, ``multi_label_classification`` for
             labels with separate probabilities, which do not add up to one, ``regression`` for
             dimensions.
+        label_threshold: the probability above which a label is predicted, for labels with separate
+            probabilities; otherwise None.
         ranges: for each dimension, the ratings that the values 0 and 1 stand for; empty for
             classes.
         bounded: whether the values of dimensions are clamped to these ratings.
+        rating_ranges: the same for dimensions that the model predicts beside its labels.
         embedding: a description of the embeddings in words; None if there are no embeddings.
         threshold: the least probability of a prediction; below it the prediction is ``unknown``.
             None if every clip gets a label.
@@ -69,12 +74,22 @@ class TableMetadata:
     adapt: str | None = None
     segments: str | None = None
     bounded: bool = False
+    label_threshold: float | None = None
+    rating_ranges: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     version: str = __version__
 
     @property
     def predicted_column(self) -> str:
         """The name of the column with the predictions."""
-        return "values" if self.ranges else "probabilities"
+        return VALUES if self.ranges else "probabilities"
+
+    @property
+    def number_columns(self) -> dict[str, list[str]]:
+        """{column of lists: the names of its numbers}, without embeddings."""
+        names = {self.predicted_column: self.labels, "logits": self.labels}
+        if self.rating_ranges:
+            names[VALUES] = list(self.rating_ranges)
+        return names
 
     @property
     def columns(self) -> list[str]:
@@ -105,8 +120,10 @@ def table(
       `windows`, the number of windows of the clip;
     - `start` and `end`, seconds in the file (if silence was trimmed off or added: seconds from the
       beginning of the prepared clip). A segment has its own times;
-    - `predicted`; `probabilities` and `logits`, float32 (labels,) each. For a model of dimensions,
-      `values` on the scale of the ratings replace `predicted` and `probabilities`;
+    - `predicted`; `probabilities` and `logits`, float32 (labels,) each. If a clip may have several
+      labels, `predicted` has those above the threshold, such as ``angry+sad``, or ``none``. For a
+      model of dimensions, `values` on the scale of the ratings replace `predicted` and
+      `probabilities`; a model of both labels and dimensions has all of them;
     - with a threshold, `most_probable`, the most probable label; `predicted` is the same, or
       ``unknown``;
     - with adaptation, `adapted`, whether the group of the clip is large enough for it;
@@ -129,6 +146,9 @@ def table(
         columns |= _columns_of_positions(chunk)
 
     columns |= prediction_columns(clips.logits, metadata, decision)
+    if clips.ratings is not None:
+        bounded = clips.ratings.clip(0, 1)  # the scale of the ratings ends there
+        columns[VALUES] = of_lists(on_scale(bounded, metadata.rating_ranges))
     if clips.vectors is not None:
         columns["embedding"] = of_lists(clips.vectors)
     return with_metadata(pa.table(columns), metadata)
@@ -173,19 +193,38 @@ def prediction_columns(
     predicted = activated(logits, metadata.problem_type, bounded=metadata.bounded)
     columns: dict[str, pa.Array] = {}
     if metadata.ranges:
-        low, high = np.transpose([metadata.ranges[name] for name in metadata.labels])
-        predicted = low + predicted * (high - low)
+        ranges = {name: metadata.ranges[name] for name in metadata.labels}
+        predicted = on_scale(predicted, ranges)
     else:
-        names = [metadata.labels[i] for i in logits.argmax(axis=1)]
-        columns["predicted"] = pa.array(names, pa.string())
-        if decision.threshold is not None:
-            columns["most_probable"] = columns["predicted"]
-            abstains = decision.abstains(logits, metadata.problem_type).tolist()
-            for i in np.flatnonzero(abstains):
-                names[i] = UNKNOWN
-            columns["predicted"] = pa.array(names, pa.string())
+        columns = predicted_columns(predicted, metadata)
     columns[metadata.predicted_column] = of_lists(predicted)
     columns["logits"] = of_lists(logits)
+    return columns
+
+
+def on_scale(values: np.ndarray, ranges: Mapping[str, Sequence[float]]) -> np.ndarray:
+    """Convert values from 0 to 1, (clips, dimensions), to the scale of the ratings."""
+    low, high = np.transpose(list(ranges.values()))
+    return low + values * (high - low)
+
+
+def predicted_columns(probabilities: np.ndarray, metadata: TableMetadata) -> dict[str, pa.Array]:
+    """Return the column `predicted`, and with a threshold `most_probable`.
+
+    Args:
+        probabilities: float32 (clips, labels).
+    """
+    if metadata.label_threshold is None:
+        names = [metadata.labels[i] for i in probabilities.argmax(axis=1)]
+    else:
+        decided = probabilities > metadata.label_threshold
+        names = [set_text(metadata.labels, chosen) for chosen in decided]
+    columns = {"predicted": pa.array(names, pa.string())}
+    if metadata.threshold is not None:
+        columns["most_probable"] = columns["predicted"]
+        for i in np.flatnonzero(probabilities.max(axis=1) < metadata.threshold):
+            names[i] = UNKNOWN
+        columns["predicted"] = pa.array(names, pa.string())
     return columns
 
 

@@ -1,14 +1,12 @@
 """Predicts recordings: `predict` returns one table, `predict_tables` one table per chunk."""
 
 import contextlib
-import dataclasses
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import numpy as np
 import pyarrow as pa
 from accelerate import PartialState
 from accelerate.utils import gather_object
@@ -30,7 +28,8 @@ from .classifier import Classifier
 from .decisions import Decision, decision_of
 from .joining import over_time
 from .load import load_classifier
-from .outputs import TableMetadata, matrix, table
+from .outputs import TableMetadata, table
+from .prediction_table import PredictionTable
 from .recordings import Recording, from_dataset, from_paths
 from .segmenting import SPEECH, WINDOWS, lengths_of, seconds_of, speech_of, turns_of
 from .timeline import Grid, grid_of
@@ -119,59 +118,6 @@ class PredictionSettings(Options):
     def windows(self) -> bool:
         """Whether recordings are divided into overlapping windows."""
         return self.segments == WINDOWS
-
-
-@dataclasses.dataclass(frozen=True)
-class PredictionTable:
-    """Predictions of a model for recordings.
-
-    Args:
-        table: the rows, see `ser_hf.inference.outputs.table`.
-        metadata: a description of the model and its windows.
-        skipped: (id, reason) of recordings that could not be read.
-    """
-
-    table: pa.Table
-    metadata: TableMetadata
-    skipped: list[tuple[str, str]]
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    @property
-    def ids(self) -> list[str]:
-        """The id of the recording of each row."""
-        return self.table["id"].to_pylist()
-
-    @property
-    def labels(self) -> list[str]:
-        """The names of the columns of probabilities and logits."""
-        return self.metadata.labels
-
-    @property
-    def predicted(self) -> list[str] | None:
-        """The label of each row; None for a model of dimensions."""
-        return None if self.metadata.ranges else self.table["predicted"].to_pylist()
-
-    @property
-    def probabilities(self) -> np.ndarray | None:
-        """Probabilities, float32 (rows, labels); None for a model of dimensions."""
-        return None if self.metadata.ranges else matrix(self.table, "probabilities")
-
-    @property
-    def values(self) -> np.ndarray | None:
-        """Dimensions on the scale of the ratings, float32 (rows, labels); None for classes."""
-        return matrix(self.table, "values") if self.metadata.ranges else None
-
-    @property
-    def logits(self) -> np.ndarray:
-        """Logits, float32 (rows, labels)."""
-        return matrix(self.table, "logits")
-
-    @property
-    def embeddings(self) -> np.ndarray | None:
-        """Embeddings, float32 (rows, size); None if they were not requested."""
-        return matrix(self.table, "embedding") if "embedding" in self.table.column_names else None
 
 
 def predict(
@@ -272,6 +218,8 @@ def table_metadata(classifier: Classifier, settings: PredictionSettings) -> Tabl
         adapt=settings.adapt,
         segments=settings.segments,
         bounded=classifier.bounded,
+        label_threshold=decision.label_threshold,
+        rating_ranges=classifier.rating_ranges,
     )
 
 

@@ -10,15 +10,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from ..audio.decode import read_header
+from ..evaluation.label_sets import NONE
 from ..utils.annotations import WRITTEN_SUFFIXES, Turn, write_turns
 from ..utils.errors import UserError, printable
 from ..utils.segments import Segment
-from .outputs import TableMetadata, matrix
+from .outputs import VALUES, TableMetadata, matrix
 
 Write = Callable[[pa.Table], None]
 
@@ -30,6 +32,7 @@ def csv_rows(file: TextIO, metadata: TableMetadata) -> Write:
     header = list(metadata.columns)
     header += [f"{prefix}_{label}" for label in metadata.labels]
     header += [f"logit_{label}" for label in metadata.labels]
+    header += [f"value_{name}" for name in metadata.rating_ranges]
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(header)
 
@@ -38,6 +41,7 @@ def csv_rows(file: TextIO, metadata: TableMetadata) -> Write:
             cells = [row[name] for name in metadata.columns]
             cells += [f"{row[predicted][label]:.7g}" for label in metadata.labels]
             cells += [f"{row['logits'][label]:.7g}" for label in metadata.labels]
+            cells += [f"{row[VALUES][name]:.7g}" for name in metadata.rating_ranges]
             writer.writerow(cells)
 
     return write
@@ -58,17 +62,38 @@ def text_lines(file: TextIO, metadata: TableMetadata) -> Write:
 
     def write(table: pa.Table) -> None:
         rows = table.select(metadata.columns).to_pylist()
-        for row, values in zip(rows, matrix(table, metadata.predicted_column), strict=True):
+        predicted = matrix(table, metadata.predicted_column)
+        ratings = matrix(table, VALUES) if metadata.rating_ranges else [None] * len(rows)
+        for row, values, ratings_of_row in zip(rows, predicted, ratings, strict=True):
             if metadata.ranges:
-                pairs = zip(metadata.labels, values, strict=True)
-                prediction = "  ".join(f"{label} {value:.2f}" for label, value in pairs)
+                prediction = _ratings_text(metadata.labels, values)
+            elif metadata.label_threshold is not None:
+                prediction = _chosen_labels(values, metadata)
             else:
                 prediction = f"{values.max():.3f}  {row['predicted']:<10}"
                 if row.get("most_probable", row["predicted"]) != row["predicted"]:
                     prediction += f" (rather {row['most_probable']})"
+            if ratings_of_row is not None:
+                ratings_text = _ratings_text(list(metadata.rating_ranges), ratings_of_row)
+                prediction = f"{prediction}  {ratings_text}"
             file.write(printable(f"{prediction}  {_where(row, metadata)}") + "\n")
 
     return write
+
+
+def _ratings_text(names: Sequence[str], values: np.ndarray) -> str:
+    """The values of dimensions, such as "arousal 3.20  valence 2.10"."""
+    pairs = zip(names, values, strict=True)
+    return "  ".join(f"{name} {value:.2f}" for name, value in pairs)
+
+
+def _chosen_labels(probabilities: np.ndarray, metadata: TableMetadata) -> str:
+    """The labels above the threshold, the most probable first; if there is none, the next one."""
+    order = np.argsort(-probabilities, kind="stable")
+    texts = [f"{metadata.labels[i]} {probabilities[i]:.2f}" for i in order]
+    chosen = int((probabilities > metadata.label_threshold).sum())
+    text = " + ".join(texts[:chosen]) if chosen else f"{NONE} (rather {texts[0]})"
+    return f"{text:<32}"
 
 
 def _where(row: dict[str, Any], metadata: TableMetadata) -> str:
@@ -100,10 +125,10 @@ def _window_note(row: dict[str, Any]) -> str:
 def records(table: pa.Table, metadata: TableMetadata) -> list[dict[str, Any]]:
     """Convert rows to JSON values; numbers get seven digits, the precision of float32."""
     rows = table.select(metadata.columns).to_pylist()
-    for column in (metadata.predicted_column, "logits"):
+    for column, names in metadata.number_columns.items():
         for row, values in zip(rows, matrix(table, column).tolist(), strict=True):
             rounded = [float(f"{value:.7g}") for value in values]
-            row[column] = dict(zip(metadata.labels, rounded, strict=True))
+            row[column] = dict(zip(names, rounded, strict=True))
     return rows
 
 

@@ -53,6 +53,11 @@ class WindowLogits:
     lengths: Sequence[int]
     logits: np.ndarray
 
+    def only(self, chosen: np.ndarray) -> "WindowLogits":
+        """Select windows by a mask, (windows,) bool."""
+        rows = np.asarray(self.rows)[chosen]
+        return WindowLogits(rows, np.asarray(self.lengths)[chosen], self.logits[chosen])
+
     def merged(self, problem_type: str | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Merge the windows of each clip; returns rows (clips,) and logits (clips, classes)."""
         return merge(self.rows, self.lengths, self.logits, problem_type)

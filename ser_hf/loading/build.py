@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForAudioClassification, PreTrainedModel
 
+from ..models.target_heads import RATING_HEAD
 from ..utils.errors import UserError
 from .plan import Blueprint
 from .transferred import load_published
@@ -44,7 +45,8 @@ def set_initial_bias(model: PreTrainedModel, means: Sequence[float]) -> None:
 
     Predicted dimensions then start at these means, not at 0. A trained head does not change.
     """
-    linear = [module for module in model.classifier.modules() if isinstance(module, nn.Linear)]
+    head = getattr(model, RATING_HEAD, model.classifier)
+    linear = [module for module in head.modules() if isinstance(module, nn.Linear)]
     bias = linear[-1].bias
     with whole_parameters([bias]):
         if not bias.any():

@@ -16,6 +16,7 @@ from transformers import (
 from ..models import ARCHITECTURES, TRANSFERRED
 from ..models.configuration import RANGES_KEY, WaveformConfig
 from ..models.preparation import UNPREPARED, Preparation, PreparedFeatureExtractor
+from ..models.target_heads import AUXILIARY_KEY, DIMENSIONS_KEY
 from ..utils.environment import usable_memory
 from ..utils.errors import UserError
 from .checkpoint import (
@@ -145,6 +146,8 @@ def blueprint(
     preparation: Preparation = UNPREPARED,
     problem_type: str | None = None,
     ranges: Mapping[str, Sequence[float]] | None = None,
+    dimensions: Sequence[str] = (),
+    auxiliary: Mapping[str, Sequence[str]] | None = None,
     options: dict[str, Any] | None = None,
 ) -> Blueprint:
     """Plan a model from the keys of a recipe: its configuration and its feature extractor.
@@ -158,6 +161,8 @@ def blueprint(
         window: seconds to which the input of Whisper is shortened.
         problem_type: value for the configuration, see `ser_hf.evaluation.tasks`.
         ranges: {dimension: [lowest, highest] rating}; published as `target_ranges`.
+        dimensions: dimensions that are predicted beside the labels.
+        auxiliary: {auxiliary target of the training: the names of its classes}.
         options: further values for the configuration of the network or encoder.
 
     Raises:
@@ -168,8 +173,10 @@ def blueprint(
     for key in options:
         if key in MANAGED:
             raise UserError(f"model.{key}: {MANAGED[key]}")
+    task = _Task(labels, problem_type, ranges, dimensions, auxiliary or {})
+    if task.has_further_heads and architecture == "encoder":
+        pooling = pooling or "mean"  # the heads of transformers have one target
     head = Head(pooling, tuple(head_layers), head_dropout, weighted_layer_sum)
-    task = _Task(labels, problem_type, ranges)
 
     label_match = None
     if architecture == "encoder":
@@ -196,7 +203,7 @@ def blueprint(
             raise UserError(
                 f"model.{first_key}: belongs to architecture encoder, not to {architecture}"
             )
-        config, network = plan_network(architecture, sampling_rate, options, **task.label_names)
+        config, network = plan_network(architecture, sampling_rate, options, **task.config_keys)
         task.describe(config)
         extractor = waveform_extractor(sampling_rate, bool(normalize))
         attention = None  # only encoders have this setting
@@ -230,35 +237,54 @@ def blueprint(
 
 @dataclasses.dataclass(frozen=True)
 class _Task:
-    """The labels that a model predicts, or the dimensions with their ranges."""
+    """The labels that a model predicts, or the dimensions with their ranges, or both.
+
+    `dimensions` are those beside the labels, and `auxiliary` the auxiliary targets of the training.
+    """
 
     labels: Sequence[str]
     problem_type: str | None
     ranges: Mapping[str, Sequence[float]] | None
+    dimensions: Sequence[str] = ()
+    auxiliary: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
     @property
-    def label_names(self) -> dict[str, dict]:
-        """The mappings `id2label` and `label2id` of a configuration."""
-        return {
+    def has_further_heads(self) -> bool:
+        """Whether the model has heads beside its classifier."""
+        return bool(self.dimensions or self.auxiliary)
+
+    @property
+    def config_keys(self) -> dict[str, Any]:
+        """The keys of a configuration for its outputs."""
+        keys: dict[str, Any] = {
             "id2label": dict(enumerate(self.labels)),
             "label2id": {label: i for i, label in enumerate(self.labels)},
         }
+        if self.dimensions:
+            keys[DIMENSIONS_KEY] = list(self.dimensions)
+        if self.auxiliary:
+            keys[AUXILIARY_KEY] = {name: list(names) for name, names in self.auxiliary.items()}
+        return keys
 
     def describe(self, config: PreTrainedConfig) -> None:
         """Write the labels and the task into a configuration, in place of the checkpoint's."""
-        for key, value in self.label_names.items():
+        for key in (RANGES_KEY, DIMENSIONS_KEY, AUXILIARY_KEY):
+            vars(config).pop(key, None)
+        for key, value in self.config_keys.items():
             setattr(config, key, value)
         config.problem_type = self.problem_type
-        vars(config).pop(RANGES_KEY, None)
         if self.ranges:
             ranges = {name: list(bounds) for name, bounds in self.ranges.items()}
             setattr(config, RANGES_KEY, ranges)
 
 
 def plan_network(
-    architecture: str, sampling_rate: int, options: dict[str, Any], **label_names: dict
+    architecture: str, sampling_rate: int, options: dict[str, Any], **outputs: Any
 ) -> tuple[PreTrainedConfig, PreTrainedModel]:
     """The configuration of a network of ser_hf, and the network on the meta device.
+
+    Args:
+        outputs: further keys of the configuration, such as `id2label`.
 
     Raises:
         UserError: naming the key of a wrong setting, or if the machine has too little memory to
@@ -266,7 +292,7 @@ def plan_network(
     """
     network_class = ARCHITECTURES[architecture]
     try:
-        config = network_class.config_class(sampling_rate=sampling_rate, **options, **label_names)
+        config = network_class.config_class(sampling_rate=sampling_rate, **options, **outputs)
     except ValueError as error:
         section = "audio" if str(error).startswith("sampling_rate") else "model"
         raise UserError(f"{section}.{error}") from None

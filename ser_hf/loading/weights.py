@@ -35,6 +35,7 @@ from transformers import (
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ..models import PooledEncoderConfig, PooledEncoderForAudioClassification
+from ..models.target_heads import AUXILIARY_HEAD, RATING_HEAD, dimension_names
 from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
 from .data_only import data_only
@@ -44,6 +45,8 @@ from .parent import LabelMatch, match_labels
 
 logger = logging.getLogger(__name__)
 
+# Heads of other targets than the classes.
+_FURTHER_HEADS = (RATING_HEAD, AUXILIARY_HEAD)
 _DAMAGED = (OSError, RuntimeError, SafetensorError, EOFError)
 _MASK = "masked_spec_embed"
 # In x-vector models, the second to last linear layer has the name that encoders use for the stem.
@@ -84,6 +87,7 @@ def load_model(
             return _load_on_stock_encoder(checkpoint, config, temporary.folder, **settings)
         loaded = _read(checkpoint, config, temporary.folder, **settings)
         labels = _fit_labels(loaded.model, saved_config.id2label, temporary.folder)
+        loaded = _with_new_rating_head(loaded, saved_config)
 
     last_layer = set()
     if labels is not None and labels.kept:
@@ -94,6 +98,19 @@ def load_model(
         logger.info("loaded %d tensors: %s", len(taken), ", ".join(_top_modules(taken)))
     _log(checkpoint, loaded.new - last_layer, loaded.dropped - last_layer, labels)
     return loaded.model
+
+
+@torch.no_grad()
+def _with_new_rating_head(loaded: LoadedModel, saved_config: PreTrainedConfig) -> LoadedModel:
+    """Initialize the head of the dimensions anew if the checkpoint's has other dimensions."""
+    model = loaded.model
+    head = getattr(model, RATING_HEAD, None)
+    if head is None or dimension_names(saved_config) == dimension_names(model.config):
+        return loaded
+    for parameter in head.parameters():
+        parameter._is_hf_initialized = False  # otherwise transformers would keep the old values
+    model._init_weights(head)
+    return dataclasses.replace(loaded, new=loaded.new | _tensors_of(RATING_HEAD))
 
 
 @torch.no_grad()
@@ -303,20 +320,21 @@ def _check_tensors(
         strange_mismatched = [name for name in mismatched if in_encoder(name)]
         strange_unexpected = [name for name in unexpected if in_encoder(name)]
     else:
-        # In a model of ser_hf, the layer sum may be new or dropped, and the last layer may have
-        # another shape.
-        strange_missing = _without_prefix(missing, "layer_sum.")
-        strange_mismatched = _without_prefix(mismatched, "classifier.")
-        strange_unexpected = _without_prefix(unexpected, "layer_sum.")
+        # In a model of ser_hf, the layer sum and the heads of further targets may be new or
+        # dropped, and the last layers may have another shape.
+        further = tuple(f"{head}." for head in _FURTHER_HEADS)
+        strange_missing = _without_prefix(missing, ("layer_sum.", *further))
+        strange_mismatched = _without_prefix(mismatched, ("classifier.", *further))
+        strange_unexpected = _without_prefix(unexpected, ("layer_sum.", *further))
     refuse(strange_missing, "not in the checkpoint")
     refuse(strange_mismatched, "of another shape in the checkpoint")
     refuse(strange_unexpected, "in the checkpoint but not in the model")
     return missing | mismatched, unexpected | mismatched
 
 
-def _without_prefix(names: Iterable[str], prefix: str) -> list[str]:
-    """The names that do not start with a prefix."""
-    return [name for name in names if not name.startswith(prefix)]
+def _without_prefix(names: Iterable[str], prefixes: tuple[str, ...]) -> list[str]:
+    """The names that do not start with one of the prefixes."""
+    return [name for name in names if not name.startswith(prefixes)]
 
 
 def _encoder_test(model: PreTrainedModel) -> Callable[[str], bool]:

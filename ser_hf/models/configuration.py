@@ -19,6 +19,8 @@ TEMPERATURE_KEY = "calibration_temperature"
 # The probability below which a prediction is better called unknown, see `evaluation.error` of a
 # recipe.
 UNKNOWN_KEY = "unknown_threshold"
+# The probability above which a label is predicted, if a clip may have several labels.
+LABEL_THRESHOLD_KEY = "label_threshold"
 # [low, high]: the lengths of most training clips in seconds, percentiles 5 and 95.
 CLIP_SECONDS_KEY = "clip_seconds"
 

@@ -7,11 +7,11 @@ from transformers import initialization as init
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .configuration import WaveformConfig
-from .layers import classifier_output
 from .spectra import DerivedBuffers
+from .target_heads import TargetHeads
 
 
-class AcousticClassifier(PreTrainedModel):
+class AcousticClassifier(TargetHeads, PreTrainedModel):
     """A waveform classifier: `front_end`, then `embed`, then `classifier` on the embedding.
 
     A network sets `front_end` and `classifier`, overrides `embed`, and calls `post_init` at the end
@@ -57,15 +57,19 @@ class AcousticClassifier(PreTrainedModel):
 
         Returns:
             `logits` (batch, labels), and `loss` if `labels` are given; see
-            `layers.classifier_output`.
+            `layers.classifier_output`. With several targets also the outputs of `TargetsOutput`.
         """
         if attention_mask is None:
             attention_mask = torch.ones_like(input_values, dtype=torch.long)
         # Normalizing extractors may leave padding at a value other than zero.
         waveform = input_values * attention_mask.to(input_values.dtype)
         lengths = attention_mask.sum(dim=1)
-        logits = self.classifier(self._embed_waveform(waveform, lengths))
-        return classifier_output(self.config, logits, labels)
+        return self.targets_output(self._embed_waveform(waveform, lengths), labels)
+
+    def post_init(self) -> None:
+        """Add the heads of further targets, and initialize all weights."""
+        self.add_target_heads()
+        super().post_init()
 
     def _embed_waveform(self, waveform: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Embed waveforms: (batch, samples), lengths (batch,) -> (batch, embedding).

@@ -11,9 +11,10 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from .configuration import Fraction, PoolingKind, WaveformConfig
-from .layers import Pooling, classifier_output
+from .layers import Pooling
 from .modeling_emotion2vec import Emotion2vecConfig, Emotion2vecModel
 from .options import Items, WholeNumber
+from .target_heads import TargetHeads
 
 
 class PooledEncoderConfig(WaveformConfig):
@@ -73,13 +74,13 @@ class LayerSum(nn.Module):
         return sum(share * state for share, state in zip(shares, states, strict=True))
 
 
-class PooledEncoderForAudioClassification(PreTrainedModel):
+class PooledEncoderForAudioClassification(TargetHeads, PreTrainedModel):
     """A speech encoder of transformers, whose frames are pooled and classified.
 
     Its parts are `encoder`, `layer_sum` (with `weighted_layer_sum`), `pooling`, hidden layers in
-    `head`, and `classifier`. Pooling counts real frames only. The encoder gets the mask if it was
-    trained with a mask: encoders that normalize over time in their stem (`feat_extract_norm`
-    ``group``) were not.
+    `head`, and `classifier`, beside which there may be heads of further targets. Pooling counts
+    real frames only. The encoder gets the mask if it was trained with a mask: encoders that
+    normalize over time in their stem (`feat_extract_norm` ``group``) were not.
 
     Args:
         config: the options.
@@ -108,6 +109,7 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
             size = hidden
         self.head = nn.Sequential(*layers)
         self.classifier = nn.Linear(size, config.num_labels)
+        self.add_target_heads()
         self.post_init()
 
     # Only the encoder computes attention.
@@ -141,7 +143,7 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
 
         Returns:
             `logits` (batch, labels), and `loss` if `labels` are given; see
-            `layers.classifier_output`.
+            `layers.classifier_output`. With several targets also the outputs of `TargetsOutput`.
         """
         inputs = input_values if input_features is None else input_features
         if inputs is None:
@@ -149,8 +151,7 @@ class PooledEncoderForAudioClassification(PreTrainedModel):
         inputs, attention_mask = self._long_enough(inputs, attention_mask)
         frames = self._frames(inputs, attention_mask)
         mask = self._frame_mask(frames, attention_mask)
-        logits = self.classifier(self.head(self.pooling(frames, mask)))
-        return classifier_output(self.config, logits, labels)
+        return self.targets_output(self.head(self.pooling(frames, mask)), labels)
 
     def _long_enough(
         self, inputs: torch.Tensor, attention_mask: torch.Tensor | None

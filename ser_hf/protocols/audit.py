@@ -235,7 +235,8 @@ def contradictions(splits: Sequence[Split], dataset: Dataset) -> str | None:
             used.update(rows)
 
     listed = []
-    for group in _repeated(_hashes(dataset), sorted(used)):
+    for rows_of_recording in _repeated(_hashes(dataset), sorted(used)):
+        group = [row for row in rows_of_recording if labels[row] >= 0]  # -1: without a label
         if len({labels[row] for row in group}) > 1:
             listed.append(" and ".join(f"{ids[row]} ({names[labels[row]]})" for row in group))
     if not listed:

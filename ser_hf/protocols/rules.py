@@ -111,7 +111,8 @@ def _profiles(
     labels = _values(dataset, rows, "label")
     sex_of_row = _values(dataset, rows, "sex")
     for group, label, sex in zip(group_of_row, labels, sex_of_row, strict=True):
-        clips[index[group], label] += 1
+        if label >= 0:  # a clip without a label has -1
+            clips[index[group], label] += 1
         sexes[index[group]] += [sex == "female", sex == "male"]
 
     sexes /= np.maximum(sexes.sum(axis=1, keepdims=True), 1)

@@ -35,7 +35,7 @@ def _confusion(report: "Report") -> str | None:
     matrices = [report.confusion, *(corpus.confusion for corpus in report.corpora.values())]
     if report.perceived:
         matrices.append(report.perceived.counts)
-    if _predicts_dimensions(report):
+    if not report.measured.one_label:
         matrices = [counts for counts in matrices if counts]
     if all(_is_square(counts, size) for counts in matrices):
         return None
@@ -56,7 +56,7 @@ def _per_class(report: "Report") -> str | None:
 
 
 def _per_dimension(report: "Report") -> str | None:
-    expected = report.labels if _predicts_dimensions(report) else []
+    expected = report.labels if _predicts_dimensions(report) else list(report.ranges)
     if list(report.per_dimension) == expected:
         return None
     return "per_dimension: expected the dimensions of labels"
@@ -152,7 +152,7 @@ def _perceived(report: "Report") -> str | None:
 
 
 def _slices(report: "Report") -> str | None:
-    if _predicts_dimensions(report):
+    if not report.measured.one_label:
         return None
     for groups in report.slices.values():
         if any(getattr(row, report.main) is None for row in groups.values()):

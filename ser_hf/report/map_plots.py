@@ -68,12 +68,17 @@ def speaker_map_figure(table: pa.Table, section: EmbeddingMap) -> Figure:
 
 
 def dimension_map_figure(
-    table: pa.Table, dimensions: Sequence[str], section: EmbeddingMap
+    table: pa.Table,
+    dimensions: Sequence[str],
+    section: EmbeddingMap,
+    scale: str = "rating, 0 to 1",
 ) -> Figure:
     """Draw the clips in the color of their rating, with a panel for each dimension.
 
     Args:
-        table: the table of `ser_hf.evaluation.maps.ClipMap` of a model of dimensions.
+        table: the table of `ser_hf.evaluation.maps.ClipMap` of a model of dimensions, or of sets of
+            labels, where 1 is a true label.
+        scale: the title of the scale of colors.
     """
     figure = Figure(figsize=(_WIDTH, 0.3 + 3.6 * len(dimensions)), layout="constrained")
     panels = figure.subplots(len(dimensions), 1, squeeze=False).ravel()
@@ -86,7 +91,7 @@ def dimension_map_figure(
             cmap="viridis",
             linewidths=0,
         )
-        figure.colorbar(points, ax=axes, label="rating, 0 to 1")
+        figure.colorbar(points, ax=axes, label=scale)
         _label_axes(axes, section)
         axes.set_title(f"By {name}", parse_math=False)
     return figure

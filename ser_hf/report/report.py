@@ -13,6 +13,7 @@ from ..evaluation.sections import (
     Abstention,
     Adaptation,
     EmbeddingMap,
+    LabelThreshold,
     LearningCurve,
     NewSpeaker,
     Positive,
@@ -20,6 +21,7 @@ from ..evaluation.sections import (
     Results,
     Robustness,
     Scores,
+    Share,
     Temperature,
 )
 from ..evaluation.tasks import TASKS, Task
@@ -63,6 +65,12 @@ class Report(Results, Header):
             "Results of a second fit, which is not published, with features standardized per "
             "speaker."
         ),
+    )
+    label_threshold: LabelThreshold | None = Field(
+        None, description="Of sets of labels: the decision on a label; null for other tasks."
+    )
+    label_thresholds: dict[str, Share] | None = Field(
+        None, description="Over folds or seeds: the threshold of each run, by number."
     )
     abstention: Abstention | None = Field(
         None, description="Predictions that reach a probability, and the error that they keep."

@@ -264,6 +264,11 @@ class Training(Section):
         None, description="What is sampled equally often: corpora, classes or both."
     )
     clips_per_epoch: dict[str, int] | None = Field(None, description="By corpus.")
+    auxiliary: dict[str, float] | None = Field(
+        None,
+        description="Auxiliary targets and the weights of their losses; the published model has no "
+        "head for them.",
+    )
     refit: dict[str, Any] | None = Field(
         None, description="The last fit, on training and validation clips."
     )

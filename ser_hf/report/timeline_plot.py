@@ -101,7 +101,11 @@ def timeline_figure(timeline: TimelineLike) -> Figure:
 
 
 def color_of(label: str, names: Sequence[str]) -> str:
-    """The color of a label: that of its emotion in reports, or one of `COLORS`."""
+    """The color of a label: that of its emotion in reports, or one of `COLORS`.
+
+    A set of labels, such as ``angry+sad``, has the color of its first one.
+    """
+    label = label.partition("+")[0]
     if label in EMOTION_COLORS:
         return EMOTION_COLORS[label]
     if label in names:
@@ -210,7 +214,7 @@ def _draw_mean_curves(
 
 def _drawn_columns(timeline: TimelineLike, lanes: Sequence[LaneLike]) -> list[int]:
     """The columns of labels that are predicted; those of all dimensions."""
-    predicted = {label for lane in lanes for label in lane.labels}
+    predicted = {label for lane in lanes for labels in lane.labels for label in labels.split("+")}
     columns = range(len(timeline.names))
     if timeline.ranges:
         return list(columns)

@@ -104,9 +104,47 @@ def run_kind(report: Report) -> str:
 
 
 def chance_of(report: Report) -> float | None:
-    """The UAR of guessing: 1 / the number of evaluated classes; None without classes."""
+    """The main metric of guessing; None for dimensions.
+
+    The UAR of guessing is 1 / the number of evaluated classes. The macro-F1 of sets of labels is
+    that of a model that predicts every label for every clip.
+    """
+    if report.measured.has_votes:
+        return _chance_of_sets(report)
+    if not report.measured.one_label:
+        return None
     classes = sum(1 for row in report.per_class.values() if row.support)
     return 1 / classes if classes else None
+
+
+def _chance_of_sets(report: Report) -> float | None:
+    """The macro-F1 if every label is predicted for every clip; None without clips."""
+    if not report.clips:
+        return None
+    shares = [row.support / report.clips for row in report.per_class.values() if row.support]
+    if not shares:
+        return None
+    return sum(2 * share / (1 + share) for share in shares) / len(shares)
+
+
+def label_decision(report: Report) -> str:
+    """How labels are decided, if a clip may have several; empty for other tasks."""
+    section = report.label_threshold
+    if section is None:
+        if report.label_thresholds:
+            values = [figure(value, 2) for value in report.label_thresholds.values()]
+            return f"A label is predicted above a probability, by {run_kind(report)}: " + (
+                f"{listed(values)}."
+            )
+        return ""
+    chosen = "set by the recipe"
+    if section.chosen_by == "validation":
+        chosen = "which has the best macro-F1 on the validation split"
+    return (
+        f"A label is predicted if its probability is above {figure(section.value, 2)}, {chosen}. "
+        f"{100 * section.positives:.0f} % of the decisions on a label are true, and "
+        f"{100 * section.predicted:.0f} % are predicted."
+    )
 
 
 def headline(report: Report) -> list[str]:
@@ -525,7 +563,9 @@ def result_sentence(report: Report) -> str:
         split += ", leaky"
     if protocol.sha256:
         split += f", split {protocol.sha256[:16]}"
-    outputs = "classes" if report.confusion else f"dimensions ({', '.join(report.labels)})"
+    outputs = "classes"
+    if not report.measured.one_label:
+        outputs = f"{report.measured.outputs} ({', '.join(report.labels)})"
     return (
         f"{', '.join([result, *metrics])}; {len(report.labels)} {outputs}; {split}, "
         f"{report.evaluated_split} clips."

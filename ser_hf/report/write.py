@@ -222,9 +222,11 @@ def _figure_of_dimensions(
 ) -> ReportFigure:
     table = pq.read_table(predictions)
     table = table.filter(pa.compute.equal(table["part"], report.evaluated_split))
+    first = next(iter(report.per_dimension))
+    table = table.filter(pa.compute.is_valid(table[f"true_{first}"]))
     targets_and_values = {
         name: (table[f"true_{name}"].to_numpy(), table[f"p_{name}"].to_numpy())
-        for name in report.labels
+        for name in report.per_dimension
     }
     drawing = dimensions_figure(
         targets_and_values, report.ranges, report.per_dimension, title, paper=paper
@@ -241,8 +243,9 @@ def _figures_of_embeddings(report: Report, embeddings: Path) -> Iterator[ReportF
         drawing = emotion_map_figure(table, report.labels, section)
         yield ReportFigure("embeddings", "embeddings_by_emotion", map_text(report), drawing)
     else:
-        drawing = dimension_map_figure(table, report.labels, section)
-        text = f"{points}, colored by the ratings of each dimension"
+        scale = "true label" if report.measured.has_votes else "rating, 0 to 1"
+        drawing = dimension_map_figure(table, report.labels, section, scale)
+        text = f"{points}, colored by {scale.partition(',')[0]}, one panel for each"
         yield ReportFigure("embeddings", "embeddings_by_dimension", text, drawing)
     if len(set(table["speaker"].to_pylist()) - {None}) > 1:
         drawing = speaker_map_figure(table, section)

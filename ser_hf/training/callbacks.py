@@ -28,7 +28,7 @@ from .loss import class_ids
 logger = logging.getLogger(__name__)
 
 # The metrics in the log line of an evaluation.
-SHOWN = [name for task in TASKS.values() for name in (task.main, task.beside[0])]
+SHOWN = list(dict.fromkeys(name for task in TASKS.values() for name in (task.main, task.beside[0])))
 
 
 class StepBar(ProgressCallback):
@@ -193,8 +193,15 @@ class TrainingCounts:
     def add(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
         """Count the predictions of a batch.
 
-        `logits` are (batch, classes); `labels` are the same as for `ClassificationLoss`.
+        `logits` are (batch, classes), and `labels` the same as for `ClassificationLoss`. Further
+        columns are those of other targets; a clip without a class (nan) does not count.
         """
+        if labels.dim() == 2:
+            labels = labels[:, : self.classes]
+            has_class = labels.isfinite().all(dim=1)
+            labels = labels[has_class]
+            logits = logits[has_class]
+        logits = logits[:, : self.classes]
         cells = class_ids(labels) * self.classes + logits.argmax(dim=1)
         self._counts = self._counts.to(logits.device)  # moves once
         self._counts.index_add_(0, cells, torch.ones_like(cells))

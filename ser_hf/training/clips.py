@@ -8,7 +8,7 @@ from datasets.fingerprint import generate_random_fingerprint
 from datasets.table import InMemoryTable
 
 from ..audio import WaveformStore
-from ..corpora.targets import targets_of
+from ..corpora.targets import positives_of, targets_of
 from ..loading.batches import window_bounds
 from ..utils.errors import UserError
 
@@ -20,12 +20,13 @@ def clip_table(
     max_duration: float | None = None,
     soft_labels: bool = False,
     window: int | None = None,
+    targets: np.ndarray | None = None,
 ) -> Dataset:
     """Make the table of the clips of one split for the Trainer, sorted by length.
 
     Columns are `row`, `labels`, `start`, `length` and `max_samples`. A further column `shares`
-    replaces `labels` for dimensions, whose targets it has, and for `soft_labels`: then it has the
-    votes of raters, one value per class.
+    replaces `labels` for dimensions, whose targets it has, for sets of classes, with 0 or 1 for
+    each class, and for `soft_labels`: then it has the votes of raters, one value per class.
 
     Example: `clips = ser_hf.clip_table(dataset, split.rows["train"], store, max_duration=3.0)`
 
@@ -34,6 +35,8 @@ def clip_table(
             `max_samples` has this length in samples, or 0 for whole clips.
         window: length in samples; longer clips become several entries with the same `row`. It
             cannot be used together with `max_duration`.
+        targets: of a model with several targets: packed targets of all rows of the dataset, (rows,
+            columns), see `ser_hf.training.targets`. They become `shares`.
     """
     limit = 0 if max_duration is None else round(max_duration * store.sampling_rate)
     entries = []
@@ -50,17 +53,26 @@ def clip_table(
         "length": np.minimum(lengths, limit) if limit else lengths,
         "max_samples": np.full(len(rows), limit),
     }
-    targets = targets_of(dataset, rows)
+    ratings = targets_of(dataset, rows)
+    positives = positives_of(dataset, rows)
     if targets is not None:
-        columns["shares"] = targets.tolist()
+        columns["shares"] = targets[rows].tolist()
+    elif ratings is not None:
+        columns["shares"] = ratings.tolist()
+    elif positives is not None:
+        columns["shares"] = positives.astype(float).tolist()
     elif soft_labels:
-        columns["shares"] = _votes(dataset, rows)
+        columns["shares"] = votes_of(dataset, rows)
     # The fingerprint is random: computing one from the content takes longer than all the rest.
     return Dataset(InMemoryTable.from_pydict(columns), fingerprint=generate_random_fingerprint())
 
 
-def _votes(dataset: Dataset, rows: np.ndarray) -> list[list[float]]:
-    """The votes of the raters of each clip, one share per class."""
+def votes_of(dataset: Dataset, rows: np.ndarray) -> list[list[float]]:
+    """The votes of the raters of each clip, one share per class.
+
+    Raises:
+        UserError: if a clip has no votes.
+    """
     if "votes" in dataset.column_names:
         votes = dataset["votes"][:]
     else:

@@ -44,6 +44,7 @@ from .loss import Loss
 from .sampling import recordings
 from .schedules import make_schedule
 from .sharding import prepare_for_sharding
+from .targets import TargetLayout, TargetsLoss
 from .trainer import EmotionTrainer, expect_unused, takes_groups
 
 logger = logging.getLogger(__name__)
@@ -190,7 +191,7 @@ def fit(
     arguments: EmotionTrainingArguments,
     compute_metrics: Callable,
     *,
-    loss: Loss | None = None,
+    loss: Loss | TargetsLoss | None = None,
     patience: int | None = None,
     resume: bool = False,
     watch: Watch | None = None,
@@ -199,6 +200,7 @@ def fit(
     cache: FeatureCaching | None = None,
     planned_steps: int | None = None,
     has_statistics: bool = False,
+    layout: TargetLayout | None = None,
 ) -> Fit:
     """Train the parameters of `model` that require a gradient, and load the best checkpoint.
 
@@ -212,6 +214,7 @@ def fit(
         planned_steps: number of steps of the learning rate schedule, if the training ends earlier.
         has_statistics: whether the weights contain the statistics of the front end; otherwise they
             are computed from the training clips.
+        layout: of a model with several targets: their columns in the packed `shares` of the clips.
 
     Returns:
         The model of the best checkpoint, its validation metric, and notes for the report. Without
@@ -248,6 +251,7 @@ def fit(
         validation,
         loss,
         compute_metrics=compute_metrics,
+        layout=layout,
         callbacks=_callbacks(log, patience, watch, callbacks),
     )
     trainer.planned_steps = planned_steps
@@ -360,7 +364,8 @@ def window_logits(trainer: Trainer, clips: Dataset) -> WindowLogits:
     with exact_float32():
         output = trainer.predict(clips, metric_key_prefix="evaluated")
     labels = clips["shares" if "shares" in clips.column_names else "labels"][:]
-    if not np.array_equal(output.label_ids, np.asarray(labels, dtype=output.label_ids.dtype)):
+    expected = np.asarray(labels, dtype=output.label_ids.dtype)
+    if not np.array_equal(output.label_ids, expected, equal_nan="shares" in clips.column_names):
         raise RuntimeError("predictions are not in the order of the clips")
     logits = np.asarray(output.predictions, dtype=np.float32)
     return WindowLogits(clips["row"][:], clips["length"][:], logits)

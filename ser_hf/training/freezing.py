@@ -15,6 +15,7 @@ from ..loading.encoders import ENCODERS, Encoder, encoder_config, encoder_entry
 from ..models.modeling_base import AcousticClassifier
 from ..models.modeling_pooled_encoder import PooledEncoderConfig
 from ..models.modeling_transfer import TransferClassifier
+from ..models.target_heads import HEADS
 from ..utils.errors import UserError
 from .sharding import size
 
@@ -38,7 +39,7 @@ class Structure:
 
     `layers` are in order from bottom to top. `above` are the modules after the layers (norm,
     adapter). `encoder` is empty for a network whose encoder is no module: then everything but the
-    classifier belongs to the encoder.
+    heads belongs to the encoder.
     """
 
     encoder: str
@@ -55,7 +56,7 @@ class Structure:
         """
         in_encoder = _is_within(name, [self.encoder])
         if not self.encoder:
-            in_encoder = not _is_within(name, ["classifier"])
+            in_encoder = not _is_within(name, HEADS)
         if not in_encoder:
             return "head", 0
         for i, layer in enumerate(self.layers):
@@ -107,8 +108,8 @@ def structure(model: nn.Module, key: str = "model.architecture") -> Structure:
 
 
 def _has_layers(network: AcousticClassifier) -> bool:
-    """Whether a network has parameters besides those of its classifier."""
-    return any(not name.startswith("classifier.") for name, _ in network.named_parameters())
+    """Whether a network has parameters besides those of its classifier and its other heads."""
+    return any(not _is_within(name, HEADS) for name, _ in network.named_parameters())
 
 
 def _network_structure(network: AcousticClassifier) -> Structure:
@@ -121,7 +122,7 @@ def _network_structure(network: AcousticClassifier) -> Structure:
     layers: list[str] = []
     above: list[str] = []
     for name, module in network.named_children():
-        if name in ("front_end", "classifier"):
+        if name in ("front_end", *HEADS):
             continue
         found_layers = [] if layers else _layer_names(name, module)
         if found_layers:

@@ -19,6 +19,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from ..loading.encoders import encoder_config, encoder_entry
+from ..models.target_heads import AUXILIARY_HEAD
 from ..utils.errors import UserError
 from .freezing import Structure, release_frozen_stems, structure
 
@@ -180,12 +181,22 @@ def save_adapter(model: PeftModel, folder: str | Path, base: str) -> None:
 def _write(
     model: PeftModel, folder: Path, base: str | None, state: Mapping[str, torch.Tensor] | None
 ) -> None:
-    """Write an adapter; `state` is that of the model by default."""
+    """Write an adapter; `state` is that of the model by default.
+
+    Args:
+        base: the name of the base model in a published adapter; None for a checkpoint.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     state = model.state_dict() if state is None else state
     tensors = get_peft_model_state_dict(model, state, save_embedding_layers=False)
     for name, _ in model.get_base_model().named_parameters(recurse=False):
         tensors[_BASE + name] = state[_BASE + name]
+    if base is not None:  # a published adapter has no heads of auxiliary targets
+        tensors = {
+            name: tensor
+            for name, tensor in tensors.items()
+            if AUXILIARY_HEAD not in name.split(".")
+        }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     save_file(tensors, folder / SAFETENSORS_WEIGHTS_NAME, {"format": "pt"})
     config = copy.copy(model.peft_config[model.active_adapter])
@@ -194,4 +205,6 @@ def _write(
     # Sets, whose order changes from run to run.
     config.target_modules = sorted(config.target_modules)
     config.modules_to_save = sorted(config.modules_to_save)
+    if base is not None and AUXILIARY_HEAD in config.modules_to_save:
+        config.modules_to_save.remove(AUXILIARY_HEAD)
     config.save_pretrained(folder)

@@ -1,12 +1,18 @@
-"""Losses for classes and dimensions, also with gradient accumulation and several processes."""
+"""Losses for classes, sets of classes and dimensions.
+
+They are exact with gradient accumulation and several processes.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from ..utils.errors import UserError
+
+_CLASS_WEIGHTS = "training.loss.class_weights"
 
 
 def class_weights(
@@ -23,19 +29,17 @@ def class_weights(
     Raises:
         UserError: for missing or unknown labels, or if every present class weighs 0.
     """
-    key = "training.loss.class_weights"
     counts = np.bincount(np.asarray(labels, dtype=np.int64), minlength=len(names))
     if kind == "balanced":
         weights = 1 / np.where(counts > 0, counts, counts[counts > 0].min())
     else:
-        if kind.keys() != set(names):
-            raise UserError(
-                f"{key}: expected a weight for each of {', '.join(names)}, got {', '.join(kind)}"
-            )
+        _require_weights(kind, names)
         weights = np.asarray([kind[name] for name in names], dtype=float)
     mean = (weights * counts).sum() / counts.sum()
     if mean <= 0:
-        raise UserError(f"{key}: every class with training clips weighs 0; use a weight above 0")
+        raise UserError(
+            f"{_CLASS_WEIGHTS}: every class with training clips weighs 0; use a weight above 0"
+        )
     return (weights / mean).tolist()
 
 
@@ -130,6 +134,112 @@ class ClassificationLoss:
         return terms
 
 
+class MultiLabelLoss:
+    """The loss of sets of classes; the Trainer's `compute_loss_func`.
+
+    Each class is decided by itself. With the target t (0 or 1, in mixtures between them), smoothed
+    to (1 - e) t + e / 2, and the sigmoid p of the logit, the term of a class is
+
+        -(w t (1 - p) ** gamma log p + (1 - t) p ** gamma log(1 - p))
+
+    The sum over classes is divided by their number and by the clips of the whole optimizer step, as
+    in `ClassificationLoss`.
+
+    Args:
+        positive_weights: w of each class; with `balanced` the number of clips without the class,
+            divided by the number of clips with it.
+        label_smoothing: e in [0, 1].
+        focal_gamma: gamma (Lin et al. 2017, arXiv:1708.02002).
+    """
+
+    def __init__(
+        self,
+        positive_weights: Sequence[float] | None = None,
+        label_smoothing: float = 0.0,
+        focal_gamma: float = 0.0,
+    ):
+        self.positive_weights = None
+        if positive_weights is not None:
+            self.positive_weights = torch.tensor(positive_weights, dtype=torch.float32)
+        self.label_smoothing = label_smoothing
+        self.focal_gamma = focal_gamma
+
+    @classmethod
+    def from_options(
+        cls, options: Mapping[str, Any], names: Sequence[str], labels: np.ndarray
+    ) -> "MultiLabelLoss":
+        """The loss of these options.
+
+        Args:
+            options: `class_weights`, `label_smoothing` and `focal_gamma`.
+            names: of the classes.
+            labels: the sets of the training clips, 0 or 1, (clips, classes).
+
+        Raises:
+            UserError: for missing or unknown labels, or if every class weighs 0.
+        """
+        weights = None
+        if options["class_weights"]:
+            weights = _positive_weights(options["class_weights"], labels, names)
+        return cls(weights, options["label_smoothing"], options["focal_gamma"])
+
+    def __call__(
+        self,
+        outputs: Mapping,
+        labels: torch.Tensor,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:
+        """The loss, a scalar in float32; see `ClassificationLoss`.
+
+        Args:
+            outputs: `logits` (batch, classes).
+            labels: sets of classes, 0 or 1, (batch, classes).
+        """
+        logits = outputs["logits"].float()
+        items = labels.numel() if num_items_in_batch is None else num_items_in_batch
+        targets = (1 - self.label_smoothing) * labels.float() + self.label_smoothing / 2
+        positive_terms = -targets * functional.logsigmoid(logits)
+        negative_terms = -(1 - targets) * functional.logsigmoid(-logits)
+        if self.focal_gamma:
+            # A power below one has no finite gradient at zero.
+            least = torch.finfo(torch.float32).tiny
+            shares = logits.sigmoid()
+            positive_terms = positive_terms * (1 - shares).clamp(min=least) ** self.focal_gamma
+            negative_terms = negative_terms * shares.clamp(min=least) ** self.focal_gamma
+        if self.positive_weights is not None:
+            self.positive_weights = self.positive_weights.to(logits.device)
+            positive_terms = positive_terms * self.positive_weights
+        # The items are the clips times the classes.
+        return (positive_terms + negative_terms).sum() / items
+
+
+def _positive_weights(
+    kind: Literal["balanced"] | Mapping[str, float], labels: np.ndarray, names: Sequence[str]
+) -> list[float]:
+    """The weight of the clips with each class, for `MultiLabelLoss`; 1 for a class without clips.
+
+    Raises:
+        UserError: for missing or unknown labels, or if every class weighs 0.
+    """
+    if kind == "balanced":
+        positives = np.asarray(labels, dtype=float).sum(axis=0)
+        ratios = (len(labels) - positives) / positives.clip(1)
+        return np.where(positives > 0, ratios, 1.0).tolist()
+    _require_weights(kind, names)
+    if not any(kind.values()):
+        raise UserError(f"{_CLASS_WEIGHTS}: every class weighs 0; use a weight above 0")
+    return [float(kind[name]) for name in names]
+
+
+def _require_weights(weights: Mapping[str, float], names: Sequence[str]) -> None:
+    """Raise a `UserError` unless there is a weight for each class, and for nothing else."""
+    if weights.keys() != set(names):
+        raise UserError(
+            f"{_CLASS_WEIGHTS}: expected a weight for each of {', '.join(names)}, got "
+            f"{', '.join(weights)}"
+        )
+
+
 class DimensionLoss:
     """The loss of predicted dimensions; the Trainer's `compute_loss_func`.
 
@@ -197,5 +307,9 @@ def ccc(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return 2 * covariance / (variances + (value_mean - target_mean).square() + 1e-8)
 
 
-Loss = ClassificationLoss | DimensionLoss
-LOSSES = {"classification": ClassificationLoss, "dimensions": DimensionLoss}
+Loss = ClassificationLoss | MultiLabelLoss | DimensionLoss
+LOSSES = {
+    "classification": ClassificationLoss,
+    "multi_label": MultiLabelLoss,
+    "dimensions": DimensionLoss,
+}

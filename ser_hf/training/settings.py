@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ..utils.settings import OpenShare, PositiveInt, Seeds, Settings, Share
+from ..utils.settings import OpenShare, Positive, PositiveInt, Seeds, Settings, Share
 
 Rate = Annotated[float, Field(gt=0, le=100)]
 Weight = Annotated[float, Field(ge=0)]
@@ -117,7 +117,10 @@ class EarlyStopping(Settings):
     ] = "auto"
     metric: Annotated[
         str | None,
-        Field(description="validation metric; null: UAR, or the mean CCC of dimensions"),
+        Field(
+            description="validation metric; null: UAR, the mean CCC of dimensions, their mean "
+            "(uar_ccc) for both, or the macro-F1 of sets of labels"
+        ),
     ] = None
     patience: Annotated[
         PositiveInt | None,
@@ -138,7 +141,7 @@ class EarlyStopping(Settings):
 
 
 class LossSettings(Settings):
-    """The loss: cross entropy of classes, or of dimensions the CCC or the squared error."""
+    """The loss: cross entropy of classes, and of dimensions the CCC or the squared error."""
 
     class_weights: Annotated[
         Literal["balanced"] | dict[str, Weight] | None,
@@ -159,6 +162,20 @@ class LossSettings(Settings):
         Field(description="loss of dimensions: 1 - CCC of each batch, the squared error, or both"),
     ] = "ccc"
     weights: Annotated[dict[str, Weight], Field(description="weight of each dimension")] = {}
+    task_weights: Annotated[
+        dict[Literal["emotions", "dimensions"], Weight],
+        Field(
+            description="for the task emotions+dimensions: weight of the loss of the emotions and "
+            "of the dimensions; 1 each by default"
+        ),
+    ] = {}
+    auxiliary: Annotated[
+        dict[Literal["sex", "age_group"], Positive],
+        Field(
+            description="auxiliary targets and the weights of their losses, such as {sex: 0.1}; "
+            "they are trained only, and the published model has no head for them"
+        ),
+    ] = {}
 
 
 class AverageSettings(Settings):

@@ -16,6 +16,7 @@ from transformers import EvalPrediction, PreTrainedModel, Trainer
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput, seed_worker
 
+from ..evaluation.tasks import task_of_problem
 from ..loading.batches import first_indices, merge
 from ..loading.encoders import ENCODERS, encoder_config, layerdrop_key
 from ..utils.environment import return_freed_memory
@@ -30,6 +31,7 @@ from .loss import ClassificationLoss, Loss
 from .optimizer import decayed_names
 from .sampling import EpochBatches, EpochOrder, EpochSchedule
 from .schedules import make_schedule
+from .targets import TargetLayout, TargetsLoss, packed_outputs
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +63,7 @@ class EmotionTrainer(Trainer):
         clips, validation: from `ser_hf.clip_table`.
         loss: cross entropy by default.
         compute_metrics: computes metrics of the validation clips, whose windows are merged before.
+        layout: of a model with several targets: their columns in the packed targets of the clips.
         further: other arguments of `Trainer`.
     """
 
@@ -73,15 +76,18 @@ class EmotionTrainer(Trainer):
         collator: Collator,
         clips: Dataset,
         validation: Dataset,
-        loss: Loss | None = None,
+        loss: Loss | TargetsLoss | None = None,
         compute_metrics: Callable[[EvalPrediction], dict[str, float]] | None = None,
+        layout: TargetLayout | None = None,
         **further: Any,
     ):
         loss = loss or ClassificationLoss()
+        self.layout = layout
         clip_metrics = None
         if compute_metrics is not None:
             clip_metrics = partial(self._clip_metrics, compute_metrics, loss)
         self.problem_type = model.config.problem_type
+        self.has_one_label = task_of_problem(self.problem_type).one_label
         self.counts = TrainingCounts(model.config.num_labels)
         self.bookkeeping = Bookkeeping(collator.epoch)
         self.average: WeightAverage | None = None
@@ -98,7 +104,7 @@ class EmotionTrainer(Trainer):
             eval_dataset=validation,
             compute_loss_func=partial(self._counted_loss, loss),
             compute_metrics=clip_metrics,
-            preprocess_logits_for_metrics=_logits_alone,
+            preprocess_logits_for_metrics=partial(_packed_logits, layout),
             **further,
         )
         self.add_callback(self.bookkeeping)
@@ -120,7 +126,10 @@ class EmotionTrainer(Trainer):
         """
         rows = self._evaluated["row"][:]
         lengths = self._evaluated["length"][:]
-        _, logits = merge(rows, lengths, predicted.predictions, self.problem_type)
+        if self.layout is not None:
+            _, logits = self.layout.merge(rows, lengths, predicted.predictions)
+        else:
+            _, logits = merge(rows, lengths, predicted.predictions, self.problem_type)
         labels = predicted.label_ids[first_indices(rows)]
         value = loss({"logits": torch.as_tensor(logits)}, torch.as_tensor(labels)).item()
         return compute_metrics(EvalPrediction(logits, labels)) | {"loss": value}
@@ -134,7 +143,9 @@ class EmotionTrainer(Trainer):
             return_freed_memory()
 
     def _counted_loss(self, loss: Loss, outputs, labels, num_items_in_batch=None) -> torch.Tensor:
-        if torch.is_grad_enabled() and self.problem_type != "regression":
+        if self.layout is not None:
+            outputs = {"logits": packed_outputs(outputs)}
+        if torch.is_grad_enabled() and self.has_one_label:
             self.counts.add(outputs["logits"].detach(), labels)
         return loss(outputs, labels, num_items_in_batch)
 
@@ -317,9 +328,13 @@ class EmotionTrainer(Trainer):
         super().log(logs, start_time)
 
 
-def _logits_alone(outputs: Any, labels: torch.Tensor) -> torch.Tensor:
-    """The logits of a model; some heads return hidden states too."""
-    return outputs[0] if isinstance(outputs, tuple) else outputs
+def _packed_logits(layout: TargetLayout | None, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
+    """The outputs for all targets of a model; some heads return hidden states after them."""
+    if not isinstance(outputs, tuple):
+        return outputs
+    if layout is None:
+        return outputs[0]
+    return torch.cat([output.float() for output in outputs], dim=1)[:, : layout.width]
 
 
 def takes_groups(optimizer_class: Any, settings: dict[str, Any]) -> bool:

@@ -5,14 +5,21 @@ import csv
 import numpy as np
 import pytest
 import soundfile
-from datasets import Audio, Dataset
+from datasets import Audio, ClassLabel, Dataset, Features, List, Value
 from support.blank import write_blank
 from support.testing import write_corpus
 from test_iemocap import write as write_iemocap
 from test_msp_podcast import HEADER, ROWS
 
 from ser_hf.corpora import corpus_settings, read_corpus
-from ser_hf.corpora.targets import names_of, targets_of
+from ser_hf.corpora.sources import sources_table
+from ser_hf.corpora.targets import (
+    dimension_names,
+    names_of,
+    positives_of,
+    targets_of,
+    with_positives,
+)
 from ser_hf.utils.errors import UserError
 
 
@@ -202,3 +209,72 @@ def test_ranges_that_differ_between_corpora_are_zero_to_one(tmp_path):
     corpus = read("mixture", corpora=items, targets=["loudness"], ranges={"loudness": [-60, 0]})
     assert corpus.ranges == {"loudness": [-60, 0]}
     assert targets_of(corpus.dataset, range(len(corpus.dataset))).min() >= 0
+
+
+def test_a_class_is_true_above_a_share_of_the_votes():
+    """The shares are those of EMO-SUPERB: with four classes above a fourth of the votes."""
+    features = {
+        "id": Value("string"),
+        "label": ClassLabel(names=["angry", "fear", "happy", "sad"]),
+        "votes": List(Value("float32"), length=4),
+    }
+    shares = [[0.5, 0.3, 0.2, 0.0], [0.25, 0.25, 0.25, 0.25], [0.0, 1.0, 0.0, 0.0]]
+    columns = {"id": ["a", "b", "c"], "label": [0, 1, 1], "votes": shares}
+    dataset = Dataset.from_dict(columns, features=Features(features))
+    assert positives_of(dataset, [0, 1]) is None
+    sets = positives_of(with_positives(dataset), [2, 0, 1])
+    assert sets.tolist() == [
+        [False, True, False, False],
+        [True, True, False, False],
+        [False] * 4,
+    ]
+    sets = positives_of(with_positives(dataset, 0.1), [0, 1])
+    assert sets.tolist() == [[True, True, True, False], [True] * 4]
+    without = Dataset.from_dict(
+        columns | {"votes": [None, *shares[1:]]}, features=Features(features)
+    )
+    with pytest.raises(UserError, match="^task: multi_label .* a has none"):
+        with_positives(without)
+
+
+def test_partial_clips_keep_what_they_have(table):
+    """A clip without a label, or of a dropped emotion, has ratings only; a clip without ratings has
+    a label only.
+    """
+    path = table(
+        label=["angry", "", "happy", "fear"],
+        arousal=[4, 2, "", 3],
+        valence=[1, 2, 5, 2],
+    )
+    corpus = read(
+        "csv",
+        path,
+        targets=RATED,
+        ranges=dict.fromkeys(RATED, [1, 5]),
+        drop=["fear"],
+        partial=True,
+    )
+    dataset = corpus.dataset
+    assert dataset.features["label"].names == ["angry", "happy"]
+    assert dimension_names(dataset) == RATED
+    assert dataset["label"][:] == [0, -1, 1, -1]
+    targets = targets_of(dataset, range(4))
+    np.testing.assert_allclose(targets[[0, 1, 3]], [[0.75, 0], [0.25, 0.25], [0.5, 0.25]])
+    assert np.isnan(targets[2]).all(), "a clip counts as rated if it has all ratings"
+    outcomes = {source.emotion: (source.label, source.left_out) for source in corpus.sources}
+    assert outcomes["fear"] == (None, None)
+    assert "ratings only" in sources_table(corpus.sources)
+
+
+def test_partial_clips_without_label_and_ratings_are_left_out(table):
+    path = table(label=["angry", "", "happy", "happy"], arousal=[4, "", 2, 3], valence=[1, 2, 5, 4])
+    settings = {"targets": RATED, "ranges": dict.fromkeys(RATED, [1, 5]), "partial": True}
+    corpus = read("csv", path, **settings)
+    assert dataset_ids(corpus) == 3
+    path = table(label=["angry", "happy"] * 2, arousal=[""] * 4, valence=[1, 2, 5, 4])
+    with pytest.raises(UserError, match=r"^corpus\.targets: no clip has a rating for each"):
+        read("csv", path, **settings)
+
+
+def dataset_ids(corpus):
+    return len(set(corpus.dataset["id"][:]))

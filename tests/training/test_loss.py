@@ -7,12 +7,17 @@ import pytest
 import torch
 from support.close import assert_near
 from support.testing import tiny_config
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from ser_hf.evaluation.metrics import all_metrics
 from ser_hf.loading.batches import merge
 from ser_hf.models import ARCHITECTURES
-from ser_hf.training.loss import ClassificationLoss, DimensionLoss, class_weights
+from ser_hf.training.loss import (
+    ClassificationLoss,
+    DimensionLoss,
+    MultiLabelLoss,
+    class_weights,
+)
 from ser_hf.utils.errors import UserError
 
 LOGITS = torch.tensor([[math.log(3), 0.0], [0.0, 0.0]])
@@ -239,3 +244,47 @@ def test_a_network_computes_the_squared_error_of_dimensions():
     with torch.no_grad():
         outputs = model(waveforms, labels=targets)
     torch.testing.assert_close(outputs.loss, torch.nn.functional.mse_loss(outputs.logits, targets))
+
+
+SETS = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+
+
+def test_the_loss_of_sets_is_binary_cross_entropy(draw):
+    logits = draw(2, 3)
+    loss = MultiLabelLoss()({"logits": logits}, SETS)
+    torch.testing.assert_close(loss, binary_cross_entropy_with_logits(logits, SETS))
+    weights = [2.0, 1.0, 0.5]
+    weighted = MultiLabelLoss(weights)({"logits": logits}, SETS)
+    expected = binary_cross_entropy_with_logits(logits, SETS, pos_weight=torch.tensor(weights))
+    torch.testing.assert_close(weighted, expected)
+    smoothed = MultiLabelLoss(label_smoothing=0.2)({"logits": logits}, SETS)
+    expected = binary_cross_entropy_with_logits(logits, 0.8 * SETS + 0.1)
+    torch.testing.assert_close(smoothed, expected)
+
+
+def test_the_focal_loss_of_sets_by_hand(draw):
+    logits = draw(2, 3)
+    shares = logits.sigmoid()
+    terms = SETS * (1 - shares) ** 1.5 * -shares.log()
+    terms = terms + (1 - SETS) * shares**1.5 * -(1 - shares).log()
+    loss = MultiLabelLoss(focal_gamma=1.5)({"logits": logits}, SETS)
+    torch.testing.assert_close(loss, terms.mean())
+
+
+def test_micro_batches_of_sets_add_up_to_the_step(draw):
+    logits = draw(2, 3)
+    loss = MultiLabelLoss([2.0, 1.0, 0.5], 0.1, 0.5)
+    parts = [loss({"logits": logits[i : i + 1]}, SETS[i : i + 1], 6) for i in range(2)]
+    torch.testing.assert_close(sum(parts), loss({"logits": logits}, SETS))
+
+
+def test_balanced_weights_of_sets_count_clips_without_for_each_with():
+    options = {"class_weights": "balanced", "label_smoothing": 0.0, "focal_gamma": 0.0}
+    sets = np.array([[1, 0, 1], [0, 0, 1], [0, 0, 1], [0, 0, 0]])
+    loss = MultiLabelLoss.from_options(options, NAMES, sets)
+    torch.testing.assert_close(loss.positive_weights, torch.tensor([3.0, 1.0, 1 / 3]))
+    with pytest.raises(UserError, match=r"^training\.loss\.class_weights: .*angry"):
+        MultiLabelLoss.from_options(options | {"class_weights": {"angry": 1.0}}, NAMES, sets)
+    zero = dict.fromkeys(NAMES, 0.0)
+    with pytest.raises(UserError, match=r"^training\.loss\.class_weights: every class"):
+        MultiLabelLoss.from_options(options | {"class_weights": zero}, NAMES, sets)
