@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from .experiment.context import Watch
     from .report.report import Report
+    from .utils.executor import Jobs
 
 
 def run_recipe(
@@ -29,6 +30,7 @@ def run_recipe(
     overwrite: bool = False,
     watch: "Watch | None" = None,
     callbacks: "Sequence[TrainerCallback]" = (),
+    jobs: "Jobs | int | str | None" = None,
 ) -> "Report":
     """Run a recipe: training, evaluation, report and model card, in the recipe's `output_dir`.
 
@@ -44,6 +46,9 @@ def run_recipe(
             has none.
         watch: called with every validation; may end the run by raising. See
             `ser_hf.experiment.context.Watch`.
+        jobs: train folds and seeds side by side: a number of processes, ``auto``, ``ray``,
+            ``slurm``, or an object with further options. None trains one after another in this
+            process.
 
     Returns:
         The report, as saved in report/report.json.
@@ -53,7 +58,9 @@ def run_recipe(
     """
     # Imports take seconds, and each step needs more of them: mistakes are reported before that.
     from .experiment.recipe_source import recipe_values
+    from .utils.executor import Jobs
 
+    jobs = Jobs.of(jobs)
     values = recipe_values(recipe, overrides)
 
     from .experiment.reading import read_recipe
@@ -81,6 +88,7 @@ def run_recipe(
             overwrite=overwrite,
             watch=watch,
             callbacks=callbacks,
+            jobs=jobs,
         )
 
     if publishes:

@@ -93,7 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.TyperException as error:
         return _mistake(_usage_message(error))
     except UserError as error:
-        return _mistake(str(error), error.whole)
+        _mistake(str(error), error.whole)
+        return error.exit_code
     except KeyboardInterrupt:
         print(f"interrupted; {remedy}", file=sys.stderr)
         return 130

@@ -14,7 +14,10 @@ from .options import (
     Adapt,
     AdaptFrom,
     BatchSize,
+    CpusPerJob,
     Device,
+    GpusPerJob,
+    JobsOption,
     Json,
     LabelNames,
     NoAudio,
@@ -22,10 +25,12 @@ from .options import (
     Pictures,
     Revision,
     Root,
+    SlurmOptions,
     TrustRemoteCode,
     Window,
     as_json,
     corpus_recipe,
+    jobs_of,
     names_of_labels,
     recipe_path,
 )
@@ -33,6 +38,7 @@ from .options import (
 if TYPE_CHECKING:
     from ..experiment.evaluated_clips import EvaluationOptions
     from ..experiment.recipe import Recipe
+    from ..utils.executor import Jobs
 
 
 def evaluate(
@@ -116,6 +122,10 @@ def evaluate(
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
     label_names: LabelNames = None,
+    jobs: JobsOption = None,
+    cpus_per_job: CpusPerJob = None,
+    gpus_per_job: GpusPerJob = None,
+    slurm: SlurmOptions = None,
     json: Json = False,
 ) -> None:
     """Evaluate trained models of any origin on corpora.
@@ -127,7 +137,9 @@ def evaluate(
     Example: ser-hf evaluate runs/ravdess_crnn --corpus emodb --root data/EMO-DB --output
     evaluations/crnn_on_emodb
     """
+    side_by_side = jobs_of(jobs, cpus_per_job, gpus_per_job, slurm)
     if reference is not None:
+        _require_matrix(side_by_side)
         _evaluate_over_time(
             models,
             reference,
@@ -192,9 +204,11 @@ def evaluate(
             loading,
             output=output,
             overwrite=overwrite,
+            jobs=side_by_side,
             json=json,
         )
         return
+    _require_matrix(side_by_side)
     loading |= {"revision": revision, "label_names": names_of_labels(label_names)}
     _evaluate_one(
         sources[0],
@@ -206,6 +220,12 @@ def evaluate(
         overwrite=overwrite,
         json=json,
     )
+
+
+def _require_matrix(jobs: "Jobs | None") -> None:
+    """Refuse --jobs for an evaluation of one model on one corpus."""
+    if jobs is not None:
+        raise UserError("--jobs: is for several models or corpora; leave it out")
 
 
 def _evaluate_over_time(
@@ -385,6 +405,7 @@ def _evaluate_matrix(
     *,
     output: str | None,
     overwrite: bool,
+    jobs: "Jobs | None",
     json: bool,
 ) -> None:
     """Evaluate all models on all corpora, and print the table; exit with 1 if a cell failed."""
@@ -414,7 +435,8 @@ def _evaluate_matrix(
         columns.append(MatrixCorpus(name, data, on_split))
 
     folder = Path(output or Path("evaluations", "matrix"))
-    matrix = run_matrix(matrix_models(models, loading), columns, folder, overwrite=overwrite)
+    rows = matrix_models(models, loading)
+    matrix = run_matrix(rows, columns, folder, overwrite=overwrite, jobs=jobs)
     if json:
         print(as_json(matrix.to_dict()))
     else:

@@ -14,6 +14,7 @@ from ..utils.errors import UserError
 
 if TYPE_CHECKING:
     from ..experiment.recipe import Recipe
+    from ..utils.executor import Jobs
 
 Model = Annotated[
     str,
@@ -91,6 +92,32 @@ Pictures = Annotated[
 ]
 NoAudio = Annotated[bool, Option("--no-audio", help="Leave the recordings out of the page.")]
 Json = Annotated[bool, Option("--json", help="Print one JSON object instead of text.")]
+JobsOption = Annotated[
+    str | None,
+    Option(
+        "--jobs",
+        metavar="N|auto|ray|slurm",
+        help="Side by side: in N processes, on a Ray cluster, or as a Slurm array.  [default: one "
+        "after another]",
+    ),
+]
+CpusPerJob = Annotated[
+    int | None,
+    Option(
+        metavar="N",
+        help="Cores and threads of each.  [default: OMP_NUM_THREADS, or an equal share]",
+    ),
+]
+GpusPerJob = Annotated[
+    float | None,
+    Option(metavar="X", help="GPUs of each, such as 0.5.  [default: 1, if there are GPUs]"),
+]
+SlurmOptions = Annotated[
+    list[str] | None,
+    Option(
+        metavar="KEY=VALUE", help="With --jobs slurm: as partition=gpu or time=MINUTES; repeatable."
+    ),
+]
 Private = Annotated[bool, Option("--private", help="New repositories are private.")]
 
 
@@ -99,6 +126,21 @@ def require_one_of(**given: object) -> None:
     if all(given.values()):
         first, second = (name.replace("_", "-") for name in given)
         raise UserError(f"--{first}: contradicts --{second}; give one of the two")
+
+
+def jobs_of(
+    jobs: str | None, cpus: int | None, gpus: float | None, slurm: Sequence[str] | None
+) -> "Jobs | None":
+    """Read --jobs and its further options; None without --jobs."""
+    from ..utils.executor import Jobs
+
+    if jobs is not None:
+        return Jobs.read(jobs, cpus=cpus, gpus=gpus, slurm=slurm or ())
+    further = {"--cpus-per-job": cpus, "--gpus-per-job": gpus, "--slurm": slurm}
+    for key, value in further.items():
+        if value:
+            raise UserError(f"{key}: has no effect without --jobs")
+    return None
 
 
 def names_of_labels(text: str | None) -> list[str] | None:

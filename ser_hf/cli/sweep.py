@@ -10,7 +10,17 @@ from typer import Argument, Option
 from ..experiment.recipe_source import recipe_file
 from ..utils.errors import UserError
 from .first_checks import announce
-from .options import Json, Overrides, RecipeFile, as_json
+from .options import (
+    CpusPerJob,
+    GpusPerJob,
+    JobsOption,
+    Json,
+    Overrides,
+    RecipeFile,
+    SlurmOptions,
+    as_json,
+    jobs_of,
+)
 
 
 def sweep(
@@ -42,6 +52,10 @@ def sweep(
     retry_failed: Annotated[
         bool, Option("--retry-failed", help="Repeat all failed trials.")
     ] = False,
+    jobs: JobsOption = None,
+    cpus_per_job: CpusPerJob = None,
+    gpus_per_job: GpusPerJob = None,
+    slurm: SlurmOptions = None,
     json: Json = False,
 ) -> None:
     """Search for the best values of a recipe's keys.
@@ -50,6 +64,7 @@ def sweep(
 
     Example: ser-hf sweep quickstart space.yaml --trials 20
     """
+    side_by_side = jobs_of(jobs, cpus_per_job, gpus_per_job, slurm)
     recipe_file(recipe)
     if not os.path.isfile(space):
         raise UserError(f"SPACE: {space}: no such file")
@@ -63,6 +78,7 @@ def sweep(
         test=not no_test,
         keep_models=keep_models,
         retry_failed=retry_failed,
+        jobs=side_by_side,
     )
     # Other processes may write to the same terminal or file.
     echo = functools.partial(print, flush=True, file=sys.stderr if json else sys.stdout)

@@ -12,13 +12,18 @@ from ..train import run_recipe
 from ..utils.processes import launched_alone
 from .first_checks import announce, require_free_run_folder
 from .options import (
+    CpusPerJob,
+    GpusPerJob,
+    JobsOption,
     Json,
     NoAudio,
     Overrides,
     Overwrite,
     RecipeFile,
     Resume,
+    SlurmOptions,
     as_json,
+    jobs_of,
     require_one_of,
 )
 
@@ -37,6 +42,10 @@ def train(
         bool, Option("--dry-run", help="Check it and show what it needs; train nothing.")
     ] = False,
     no_audio: NoAudio = False,
+    jobs: JobsOption = None,
+    cpus_per_job: CpusPerJob = None,
+    gpus_per_job: GpusPerJob = None,
+    slurm: SlurmOptions = None,
     json: Json = False,
 ) -> None:
     """Train and evaluate a model as a recipe describes.
@@ -47,6 +56,7 @@ def train(
     """
     require_one_of(resume=resume, overwrite=overwrite)
     require_one_of(json=json, dry_run=dry_run)
+    side_by_side = jobs_of(jobs, cpus_per_job, gpus_per_job, slurm)
     changes = list(overrides or ())
     if output:
         changes.append(f"output_dir={output}")
@@ -73,7 +83,13 @@ def train(
 
         print(plan_run(checked_recipe))
         return
-    report = run_recipe(recipe, changes, resume=resume, overwrite=overwrite)
+    report = run_recipe(
+        recipe,
+        changes,
+        resume=resume,
+        overwrite=overwrite,
+        jobs=side_by_side,
+    )
     if os.environ.get("RANK", "0") == "0":
         from ..report.terminal import train_summary
 

@@ -81,6 +81,11 @@ def learning_curve(run: RunContext, run_child: Callable[[RunContext], Report]) -
     )
 
 
+def curve_runs(run: RunContext) -> list[RunContext]:
+    """The runs of all trainings of the curve."""
+    return [_child(run, training) for training in _trainings(run)]
+
+
 def _point(fold: Fold, scores: Sequence[float]) -> CurvePoint:
     return CurvePoint(
         speakers=len(fold.split.speakers["train"]),

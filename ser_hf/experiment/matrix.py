@@ -17,12 +17,13 @@ from datasets import Dataset
 
 from ..audio import AudioError
 from ..corpora import Corpus, corpus_facts
-from ..evaluation.metrics import definitions
+from ..evaluation.metrics import NAMES, definitions
 from ..inference.load import model_digest
 from ..report.report import Report, read_report
 from ..utils.cache import key_of
 from ..utils.environment import __version__
 from ..utils.errors import UserError
+from ..utils.executor import Jobs, Task, run_all
 from .compare import check_output
 from .data import load_recipe_corpus
 from .evaluate import EvaluatedModel, evaluate_on_corpus, load_evaluated_model
@@ -33,6 +34,7 @@ from .recipe import Recipe
 logger = logging.getLogger(__name__)
 
 CELLS = "cells"
+LOGS = "logs"  # of cells that are evaluated side by side
 # The files of a matrix in its folder.
 FILES = (
     "index.html",
@@ -42,6 +44,7 @@ FILES = (
     "matrix.png",
     "matrix.svg",
     CELLS,
+    LOGS,
 )
 # Digits of the hash in the name of a cell's folder.
 _DIGITS = 12
@@ -153,6 +156,7 @@ def evaluate_matrix(
     *,
     overwrite: bool = False,
     loading: Mapping[str, Any] | None = None,
+    jobs: Jobs | int | str | None = None,
     **evaluation: Any,
 ) -> Matrix:
     """Evaluate several models on several corpora, and write a page, tables and a heat-map.
@@ -168,6 +172,7 @@ def evaluate_matrix(
         output: the folder. Cells that it has are not evaluated again.
         overwrite: whether to evaluate all cells again.
         loading: arguments of `load_evaluated_model` for all models.
+        jobs: evaluate cells side by side, see `ser_hf.run_recipe`.
         evaluation: fields of `EvaluationOptions` for all cells.
 
     Raises:
@@ -179,9 +184,8 @@ def evaluate_matrix(
     except TypeError as error:
         raise UserError(f"evaluate_matrix: {error}") from None
     columns = [matrix_corpus(name, values, settings) for name, values in corpora.items()]
-    return run_matrix(
-        matrix_models(models, loading or {}), columns, Path(output), overwrite=overwrite
-    )
+    rows = matrix_models(models, loading or {})
+    return run_matrix(rows, columns, Path(output), overwrite=overwrite, jobs=Jobs.of(jobs))
 
 
 def matrix_models(
@@ -248,8 +252,12 @@ def run_matrix(
     folder: Path,
     *,
     overwrite: bool = False,
+    jobs: Jobs | None = None,
 ) -> Matrix:
     """Evaluate the cells that the folder does not have, and write the page and the tables.
+
+    Args:
+        jobs: evaluate cells side by side; None for one after another in this process.
 
     Raises:
         UserError: if the folder has other files, or two corpora have the same name.
@@ -262,12 +270,20 @@ def run_matrix(
     # Drawing the heat-map imports matplotlib, which evaluating does not need.
     from .matrix_page import write_matrix
 
+    rows = [_Row(model) for model in models]
     columns = [_Column(corpus) for corpus in corpora]
+    errors: dict[str, str] = {}
+    if jobs is not None:
+        errors = _evaluate_side_by_side(rows, columns, folder, overwrite, jobs)
+        overwrite = False
     cells = []
-    for model in models:
-        row = _Row(model)
+    for row in rows:
         for column in columns:
-            cells.append(_cell(row, column, folder, overwrite))
+            error = errors.get(_name_of_cell(row, column))
+            if error is None:
+                cells.append(_cell(row, column, folder, overwrite))
+            else:
+                cells.append(MatrixCell(row.model.name, column.corpus.name, error=error))
     shown: dict[str, str] = {}
     for column in columns:
         for task in column.tasks.values():
@@ -358,21 +374,64 @@ def clips_fingerprint(dataset: Dataset) -> str:
     return key_of([dataset.features["label"].names, values, sizes])
 
 
+def _name_of_cell(row: _Row, column: _Column) -> str:
+    return f"{row.model.name} on {column.corpus.name}"
+
+
+def _folder_of_cell(row: _Row, column: _Column, folder: Path) -> Path:
+    """The folder of a cell; it depends on the model, the clips and the options."""
+    key = key_of([row.digest, column.fingerprint])[:_DIGITS]
+    name = f"{row.model.name}-on-{column.corpus.name}-{key}"
+    return folder / CELLS / name.replace("/", "-").replace(" ", "-")
+
+
+def _evaluate_side_by_side(
+    rows: Sequence[_Row], columns: Sequence[_Column], folder: Path, overwrite: bool, jobs: Jobs
+) -> dict[str, str]:
+    """Evaluate cells in processes of their own; returns the error of each that failed, by name."""
+    tasks = []
+    for row in rows:
+        for column in columns:
+            try:
+                cell = _folder_of_cell(row, column, folder)
+            except Exception:  # it is reported with the cell
+                continue
+            if overwrite or not cell.is_dir():
+                task = Task(
+                    name=_name_of_cell(row, column),
+                    function=_evaluate_in_process,
+                    arguments=(row.model, column.corpus, cell),
+                    log=folder / LOGS / f"{cell.name}.log",
+                )
+                tasks.append(task)
+    if not tasks:
+        return {}
+    executor = jobs.executor(len(tasks), folder / LOGS / "jobs")
+    logger.info("%d cells, %s", len(tasks), executor.description)
+    outcomes = run_all(executor, tasks, str)
+    return {outcome.task: outcome.error for outcome in outcomes if outcome.error is not None}
+
+
+def _evaluate_in_process(model: MatrixModel, corpus: MatrixCorpus, cell: Path) -> str:
+    """Evaluate a cell in the process of its task; returns its main figure as text."""
+    _evaluate(_Row(model), _Column(corpus), cell)
+    report = read_report(cell / "report.json")
+    return f"{NAMES[report.main]} {report.metrics[report.main]:.4f}"
+
+
 def _cell(row: _Row, column: _Column, folder: Path, overwrite: bool) -> MatrixCell:
     """The result of a model on a corpus, from the folder if it has one, or by an evaluation."""
     model = row.model.name
     corpus = column.corpus.name
     try:
-        key = key_of([row.digest, column.fingerprint])[:_DIGITS]
-        name = f"{model}-on-{corpus}-{key}".replace("/", "-").replace(" ", "-")
-        place = folder / CELLS / name
+        place = _folder_of_cell(row, column, folder)
         if place.is_dir() and not overwrite:
             logger.info("%s on %s: evaluated already, in %s", model, corpus, place)
         else:
             _evaluate(row, column, place)
         report = read_report(place / "report.json")
         column.tasks[report.task] = report.measured
-        return _cell_of_report(report, model, corpus, f"{CELLS}/{name}")
+        return _cell_of_report(report, model, corpus, f"{CELLS}/{place.name}")
     except (UserError, AudioError) as error:
         logger.error("%s on %s: %s", model, corpus, error)
         return MatrixCell(model, corpus, error=str(error))

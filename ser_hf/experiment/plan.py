@@ -1,6 +1,7 @@
 """Describes a run without training: its model, steps and memory (`ser-hf train --dry-run`)."""
 
 import copy
+import dataclasses
 import math
 from typing import Any
 
@@ -90,10 +91,30 @@ def _steps_line(run: RunContext, arguments: EmotionTrainingArguments) -> str:
     )
 
 
-def _memory_table(
+def training_bytes(run: RunContext) -> int:
+    """Estimate the memory of a training with the batch size of the recipe, at least."""
+    arguments = run.arguments()
+    estimate = _estimate(_model(run), run, arguments)
+    return estimate.of_batch(arguments.per_device_train_batch_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class _MemoryEstimate:
+    """Bytes of the parameters with all that AdamW keeps, and of the activations of clips."""
+
+    parameters: int
+    first_clip: int
+    next_clip: int
+
+    def of_batch(self, clips: int) -> int:
+        """The bytes of a training with batches of this size."""
+        return self.parameters + self.first_clip + (clips - 1) * self.next_clip
+
+
+def _estimate(
     model: nn.Module, run: RunContext, arguments: EmotionTrainingArguments
-) -> list[str]:
-    """Estimate the memory of a training for several batch sizes, one line for each.
+) -> _MemoryEstimate:
+    """Estimate the memory of a training.
 
     The memory is that of the weights, the gradients, the two moments of AdamW, and the activations
     that are kept for the gradient. Activations are measured on a batch of one and one of two clips.
@@ -101,14 +122,23 @@ def _memory_table(
     parameters = list(model.parameters())
     weights = sum(parameter.numel() for parameter in parameters)
     trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-    parameter_bytes = 4 * (weights + 3 * trained)
     first_clip_bytes = _activation_bytes(model, run, arguments, 1)
-    next_clip_bytes = _activation_bytes(model, run, arguments, 2) - first_clip_bytes
+    return _MemoryEstimate(
+        parameters=4 * (weights + 3 * trained),
+        first_clip=first_clip_bytes,
+        next_clip=_activation_bytes(model, run, arguments, 2) - first_clip_bytes,
+    )
 
+
+def _memory_table(
+    model: nn.Module, run: RunContext, arguments: EmotionTrainingArguments
+) -> list[str]:
+    """The estimated memory of a training for several batch sizes, one line for each."""
+    estimate = _estimate(model, run, arguments)
     batch_size = arguments.per_device_train_batch_size
     lines = ["memory of a process by batch size, at least:"]
     for clips in sorted({*_BATCHES, batch_size}):
-        needed = (parameter_bytes + first_clip_bytes + (clips - 1) * next_clip_bytes) / _GIB
+        needed = estimate.of_batch(clips) / _GIB
         mark = " (the recipe)" if clips == batch_size else ""
         lines.append(f"  {clips:>4} clips {needed:>8.2f} GiB{mark}")
     return lines

@@ -12,6 +12,7 @@ from ..protocols import PROTOCOLS, ProtocolSettings
 from ..protocols.settings import SpeakerIndependentSettings
 from ..training.settings import TrainingSettings
 from ..utils.settings import FileName, OneOf, PathName, Settings
+from ..utils.validation import validated
 from ..utils.yaml import dump_yaml
 from .model_settings import ModelSettings, architectures, model_settings
 from .settings import AudioSettings, EvaluationSettings, FreezeSettings, HubSettings, LoraSettings
@@ -79,6 +80,11 @@ class Recipe(Settings):
             f"{self.protocol.name})"
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Classes of sections that are created for a network or a corpus cannot be pickled by their
+        # names, which processes of `--jobs` need.
+        return _from_values, (self.to_dict(),)
+
     @property
     def preparation(self) -> "Preparation":
         """The preparation of clips that the recipe describes.
@@ -111,6 +117,11 @@ class Recipe(Settings):
     def to_yaml(self) -> str:
         """The recipe as the text of a YAML file."""
         return dump_yaml(self.to_dict())
+
+
+def _from_values(values: dict[str, Any]) -> Recipe:
+    """The recipe with values that were checked before."""
+    return validated(Recipe, values)
 
 
 def _plain(value: Any) -> Any:

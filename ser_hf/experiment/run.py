@@ -21,16 +21,18 @@ from ..training.sampling import EpochSchedule
 from ..training.sharding import full_model
 from ..utils.environment import quiet_libraries, recorded
 from ..utils.errors import UserError
+from ..utils.executor import Jobs
 from ..utils.run_folder import RunFolder
 from .clips import train_clips
 from .context import RunContext, Watch, arguments_for
 from .data import ExperimentData, foil_protocol, load_experiment_data
 from .fitting import make_loss, make_transforms, train
 from .folds import aggregate, child_runs, is_single, kind_of_children, read_child_predictions
-from .learning_curve import learning_curve
+from .learning_curve import curve_runs, learning_curve
 from .measuring import conditions_of, evaluate_run
 from .outputs import open_folder, require_same_clips, save_aggregate, save_run
 from .recipe import Recipe
+from .side_by_side import single_runs, train_side_by_side
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ def run(
     overwrite: bool = False,
     watch: Watch | None = None,
     callbacks: Sequence[TrainerCallback] = (),
+    jobs: Jobs | None = None,
 ) -> Report:
     """Run a recipe in its `output_dir`, one training per fold and seed; see `ser_hf.run_recipe`."""
     folder = RunFolder(recipe.output_dir)
@@ -78,12 +81,33 @@ def run(
                         "evaluation.part=validation"
                     )
 
+        if jobs is not None:
+            _train_side_by_side(context, jobs)
         if data.foil:
             foil_report = _run_child(_foil_run(context))
             context = dataclasses.replace(context, foil=foil_report)
         if recipe.evaluation.learning_curve:
             context = dataclasses.replace(context, curve=learning_curve(context, _run_child))
         return _run_all(context)
+
+
+def _train_side_by_side(context: RunContext, jobs: Jobs) -> None:
+    """Train the foil, the learning curve, and all folds and seeds side by side.
+
+    A run that is one training itself is left to this process.
+    """
+    runs = []
+    if context.data.foil:
+        runs += single_runs(_foil_run(context))
+    if context.recipe.evaluation.learning_curve:
+        for curve_run in curve_runs(context):
+            runs += single_runs(curve_run)
+    if not is_single(context):
+        runs += single_runs(context)
+    if runs:
+        train_side_by_side(context, runs, jobs, _run_child)
+    else:
+        logger.info("one fold and one seed: a single training, without other processes")
 
 
 def _run_all(run: RunContext) -> Report:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..experiment.reading import read_recipe
 from ..experiment.recipe import Recipe
+from ..utils.executor import Jobs
 from .space import Search, Values, overrides
 
 
@@ -20,6 +21,7 @@ class SweepOptions:
     test: bool = True
     keep_models: bool = False
     retry_failed: bool = False
+    jobs: Jobs | int | str | None = None
 
 
 DEFAULTS = SweepOptions()

@@ -30,6 +30,7 @@ from ..loading.files import first_line
 from ..report.report import read_report
 from ..utils.environment import quieter_terminal
 from ..utils.errors import UserError
+from ..utils.executor import Jobs
 from ..utils.files import replace_text
 from ..utils.run_folder import RunFolder
 from .leaderboard import (
@@ -212,14 +213,25 @@ class SweepStudy:
 
     def requeue(self) -> None:
         """Queue interrupted trials again; with `retry_failed`, also failed trials."""
+        self.requeue_killed()
         with self.lock:
             for trial in self.trials():
-                # The callbacks change the trial that they receive.
-                if trial.state == TrialState.RUNNING and not self.shared:
+                if trial.state == TrialState.FAIL and self._is_repeated(trial):
+                    # The callbacks change the trial that they receive.
+                    self.retry(self.study, copy.deepcopy(trial))
+
+    def requeue_killed(self) -> None:
+        """Queue trials again that are stored as running, if no process runs trials.
+
+        In a shared storage, the heartbeat finds them.
+        """
+        if self.shared:
+            return
+        with self.lock:
+            for trial in self.trials():
+                if trial.state == TrialState.RUNNING:
                     self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
                     self.retry_killed(self.study, copy.deepcopy(trial))
-                elif trial.state == TrialState.FAIL and self._is_repeated(trial):
-                    self.retry(self.study, copy.deepcopy(trial))
 
     def _is_repeated(self, trial: FrozenTrial) -> bool:
         """Whether a failed trial is run again."""
@@ -408,7 +420,10 @@ class SweepStudy:
         best = self.folder / "best"
         recipe = self.settings.recipe_at(claim["settings"], "best", best)
         self.echo(f"running the best recipe, of trial {claim['trial']}, in {best}")
-        self.run(recipe, resume=True)
+        if self.settings.options.jobs is None:
+            self.run(recipe, resume=True)
+        else:
+            self.run(recipe, resume=True, jobs=Jobs.of(self.settings.options.jobs))
         if recipe.hub.repo is not None:
             from ..hub.publish import publish
 

@@ -21,10 +21,12 @@ from ..experiment.recipe_source import recipe_file
 from ..experiment.run import run as run_experiment
 from ..loading.files import first_line
 from ..utils.errors import UserError
+from ..utils.executor import Jobs
 from ..utils.files import replace_text
 from ..utils.run_folder import flat
 from ..utils.yaml import read_yaml
 from .settings import DEFAULTS, SweepOptions, SweepSettings
+from .side_by_side import run_trials
 from .space import Values, described, overrides, read_space, resolve
 from .study import Runner, SweepResult, SweepStudy
 
@@ -57,6 +59,11 @@ def sweep(
             "sweep: cannot run under a launcher; start one process per GPU with --storage"
         )
     settings, base = read_sweep(recipe, space, list(changes), options)
+    jobs = Jobs.of(options.jobs)
+    if jobs is not None and jobs.where != "local" and options.storage is None:
+        raise UserError(
+            f"--storage: missing; --jobs {jobs.where} needs a database that all machines reach"
+        )
     if base.hub.repo is not None:
         from ..hub.push import resolve_repo_id
 
@@ -69,8 +76,11 @@ def sweep(
             study.requeue()
             study.publish()
             echo(_progress(settings, study))
-            while study.remaining() > 0:
-                study.run_trial()
+            if jobs is None:
+                while study.remaining() > 0:
+                    study.run_trial()
+            else:
+                run_trials(study, jobs)
             return study.close(options.test)
         except (
             optuna.exceptions.StorageInternalError,

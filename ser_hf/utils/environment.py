@@ -32,6 +32,7 @@ PACKAGES = (
 __version__ = version("ser_hf")
 PACKAGE = logging.getLogger("ser_hf")
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_MEMORY = Path("/proc/meminfo")
 _MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 # The beginning of a warning of torch.
 _MASKS = "Support for mismatched key_padding_mask and attn_mask is deprecated"
@@ -79,17 +80,31 @@ def usable_memory() -> int:
     """
     import torch
 
-    if hasattr(os, "sysconf"):
-        main_memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    else:
-        main_memory = sys.maxsize
-    with contextlib.suppress(OSError, ValueError):  # no such file, or no limit ("max")
-        main_memory = min(main_memory, int(_MEMORY_LIMIT.read_text(encoding="ascii")))
-
     gpu_memory = 0
     for i in range(torch.cuda.device_count()):
         gpu_memory += torch.cuda.get_device_properties(i).total_memory
-    return main_memory + gpu_memory
+    return _main_memory() + gpu_memory
+
+
+def free_memory() -> int:
+    """Bytes of main memory that no process uses; all of it where the system does not say."""
+    memory = _main_memory()
+    with contextlib.suppress(OSError, ValueError):
+        for line in _MEMORY.read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                memory = min(memory, 1024 * int(line.split()[1]))
+    return memory
+
+
+def _main_memory() -> int:
+    """Bytes of main memory of the machine, within the limit of the process's control group."""
+    if hasattr(os, "sysconf"):
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    else:
+        memory = sys.maxsize
+    with contextlib.suppress(OSError, ValueError):  # no such file, or no limit ("max")
+        memory = min(memory, int(_MEMORY_LIMIT.read_text(encoding="ascii")))
+    return memory
 
 
 @functools.cache

@@ -14,8 +14,8 @@ _MOST_OF_WHOLE = 1_000_000  # characters of the whole message that are kept
 class UserError(ValueError):
     """A mistake in a recipe, a corpus or a folder.
 
-    Its message is one line that names the file or key and the remedy. Commands end with exit
-    code 2.
+    Its message is one line that names the file or key and the remedy. Commands end with its
+    `exit_code`.
 
     Example: `raise ser_hf.UserError("corpus.root: data/RAVDESS is not a folder")`
 
@@ -30,6 +30,8 @@ class UserError(ValueError):
         whole: the whole message with all items, one below the other, if the line lacks a part of
             it; otherwise None.
     """
+
+    exit_code = 2
 
     def __init__(self, message: object, *, items: Sequence[str] = (), remedy: str = ""):
         super().__init__(_with_items(str(message), items, remedy) if items else one_line(message))

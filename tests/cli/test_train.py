@@ -11,6 +11,7 @@ import pytest
 from support.commands import complaint
 
 from ser_hf import cli
+from ser_hf.utils.executor import Jobs
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 TINY = [
@@ -64,8 +65,26 @@ def test_overrides_and_options_of_a_training_mix(words, monkeypatch, capsys):
     run_recipe = Mock(side_effect=KeyboardInterrupt)
     monkeypatch.setattr("ser_hf.cli.train.run_recipe", run_recipe)
     assert cli.main(["train", *words]) == 130
-    run_recipe.assert_called_once_with("a.yaml", OVERRIDES, resume=True, overwrite=False)
+    run_recipe.assert_called_once_with("a.yaml", OVERRIDES, resume=True, overwrite=False, jobs=None)
     assert capsys.readouterr().err == "interrupted; --resume continues from the last checkpoint\n"
+
+
+def test_jobs_and_their_options_reach_the_training(monkeypatch):
+    run_recipe = Mock(side_effect=KeyboardInterrupt)
+    monkeypatch.setattr("ser_hf.cli.train.run_recipe", run_recipe)
+    words = ["train", "a.yaml", "--jobs", "slurm", "--cpus-per-job", "4", "--gpus-per-job", "1"]
+    assert cli.main([*words, "--slurm", "partition=gpu", "--slurm", "time=60"]) == 130
+    assert run_recipe.call_args.kwargs["jobs"] == Jobs(
+        where="slurm", cpus=4, gpus=1.0, slurm={"partition": "gpu", "time": "60"}
+    )
+
+
+@pytest.mark.parametrize(
+    "options", [["--jobs", "0"], ["--cpus-per-job", "2"], ["--jobs", "2", "--slurm", "a=b"]]
+)
+def test_wrong_options_of_jobs_are_a_mistake(options, capsys):
+    assert cli.main(["train", "a.yaml", *options]) == 2
+    assert capsys.readouterr().err.startswith("error: --")
 
 
 def test_the_schema_describes_recipes(capsys):

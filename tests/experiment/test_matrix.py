@@ -5,6 +5,7 @@ import json
 
 import pytest
 from support.hub_twins import TWINS
+from support.tasks import InProcess
 from support.testing import write_corpus
 
 from ser_hf.cli import main
@@ -53,6 +54,31 @@ def test_each_cell_is_an_evaluation(written):
         counts = report["class_distribution"]["test"]
         assert cell.labels == [name for name in report["labels"] if counts[name]]
         assert (cell.relation, cell.overlap) == ("unknown", "unknown")
+
+
+def test_cells_side_by_side_are_those_of_one_after_another(written, twins, roots, tmp_path):
+    """Missing cells are tasks; the error of one does not end the others, and stays in its cell."""
+    expected, _ = written
+    folder = tmp_path / "matrix"
+    corpora = {**roots, "savee": tmp_path / "missing"}
+    models = [twins / "ehcalabres", twins / "superb"]
+    jobs = InProcess()
+    matrix = evaluate_matrix(models, corpora, folder, jobs=jobs, **SETTINGS)
+    assert jobs.names == [
+        f"{model} on {corpus}" for model in ("ehcalabres", "superb") for corpus in roots
+    ]
+    for cell in expected.cells:
+        assert matrix.cell(cell.model, cell.corpus) == cell
+    assert {cell.corpus for cell in matrix.failed} == {"savee"}
+
+    # A model that cannot be loaded fails in its process.
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.json").write_text("{}")
+    again = InProcess()
+    models = [models[0], tmp_path / "broken"]
+    matrix = evaluate_matrix(models, roots, folder, jobs=again, **SETTINGS)
+    assert again.names == [f"broken on {corpus}" for corpus in roots]
+    assert [cell.model for cell in matrix.failed] == ["broken", "broken"]
 
 
 def test_page_and_tables_have_all_cells(written):

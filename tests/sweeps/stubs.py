@@ -98,7 +98,7 @@ class Runs:
         self.recipes = []
         self.resumed = []
 
-    def __call__(self, recipe, resume=False, overwrite=False, watch=None):
+    def __call__(self, recipe, resume=False, overwrite=False, watch=None, jobs=None):
         folder = RunFolder(recipe.output_dir)
         folder.check(recipe.to_dict(), resume, overwrite)
         if folder.complete:

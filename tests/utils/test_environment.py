@@ -14,6 +14,7 @@ from ser_hf.utils.environment import (
     PACKAGE,
     TerminalHandler,
     exact_float32,
+    free_memory,
     freed_memory_kept,
     quiet_libraries,
     quieter_terminal,
@@ -60,6 +61,16 @@ def test_the_control_group_limits_main_memory(tmp_path, monkeypatch):
     assert usable_memory() == unlimited
     (tmp_path / "memory.max").write_text("1048576\n")
     assert usable_memory() == 1048576
+
+
+def test_free_memory_is_what_the_system_says_within_the_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(environment, "_MEMORY", tmp_path / "meminfo")
+    monkeypatch.setattr(environment, "_MEMORY_LIMIT", tmp_path / "memory.max")
+    everything = free_memory()
+    (tmp_path / "meminfo").write_text("MemTotal:  4096 kB\nMemAvailable:  1024 kB\n")
+    assert free_memory() == 1024 * 1024 < everything
+    (tmp_path / "memory.max").write_text("524288\n")
+    assert free_memory() == 524288
 
 
 def test_messages_before_and_after_the_folder_is_checked_are_in_the_log(tmp_path):
