@@ -140,6 +140,19 @@ def evaluate(
     side_by_side = jobs_of(jobs, cpus_per_job, gpus_per_job, slurm)
     if reference is not None:
         _require_matrix(side_by_side)
+        of_corpora = {
+            "--corpus": corpus,
+            "--root": root,
+            "--recipe": recipe,
+            "--protocol": protocol,
+            "--part": part,
+            "--fold": fold,
+            "--robustness": robustness,
+            "--adapt": adapt,
+        }
+        for key, value in of_corpora.items():
+            if value:
+                raise UserError(f"{key}: has no effect with --reference; leave one of them out")
         _evaluate_over_time(
             models,
             reference,

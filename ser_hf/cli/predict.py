@@ -396,7 +396,8 @@ def _print_counts(
     from ..report.views import counted
 
     if paths or skipped:
-        left_out = f", {counted(skipped, 'file')} left out" if skipped else ""
+        skipped_unit = "segment" if unit == "segment" else "file"
+        left_out = f", {counted(skipped, skipped_unit)} left out" if skipped else ""
         print(f"{counted(rows, unit)}{left_out}", file=file)
     for key, path in paths.items():
         kind = f" ({embedding})" if key == "--embeddings" else ""

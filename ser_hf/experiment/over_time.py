@@ -27,6 +27,7 @@ from ..inference.recordings import Recording
 from ..inference.segmenting import turns_of
 from ..inference.writers import writing
 from ..report.plots import confusion_figure, save_figure
+from ..report.views import counted
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder, write_json
 
@@ -80,7 +81,8 @@ class OverTime:
     def summary(self) -> str:
         """The result as lines to print."""
         total = self.total
-        lines = [f"{self.model}: {len(self.errors)} recordings, {total.duration / 60:.1f} min"]
+        recordings = counted(len(self.errors), "recording")
+        lines = [f"{self.model}: {recordings}, {total.duration / 60:.1f} min"]
         names = {"eder": "EDER", "accuracy": "accuracy by time"}
         for rate, name in names.items():
             low, high = self.interval(rate)

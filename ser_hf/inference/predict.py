@@ -30,8 +30,17 @@ from .joining import over_time
 from .load import load_classifier
 from .outputs import TableMetadata, table
 from .prediction_table import PredictionTable
+from .progress import extend_total, progress_bar
 from .recordings import Recording, from_dataset, from_paths
-from .segmenting import SPEECH, WINDOWS, lengths_of, seconds_of, speech_of, turns_of
+from .segmenting import (
+    SPEECH,
+    WINDOWS,
+    lengths_of,
+    require_undivided,
+    seconds_of,
+    speech_of,
+    turns_of,
+)
 from .timeline import Grid, grid_of
 
 logger = logging.getLogger(__name__)
@@ -361,8 +370,8 @@ def _model_tables(
 
     remarks: dict[str, int] = {}
     chunks = _chunks(classifier, recordings, settings, grid, skipped, remarks)
-    with _progress_bar(None if grid else len(recordings)) as bar:
-        chunks = _extend_total(chunks, bar) if grid else _warn_of_long_clip(chunks)
+    with progress_bar(None if grid else len(recordings)) as bar:
+        chunks = extend_total(chunks, bar) if grid else _warn_of_long_clip(chunks)
         for chunk, outputs in _outputs_of(classifier, chunks, window, settings, bar):
             yield table(chunk, outputs, metadata, decision)
     for sentence in sentences(list(remarks), list(remarks.values()), noun="recording"):
@@ -387,12 +396,7 @@ def _divided(
     if settings.segments in (None, WINDOWS):
         return recordings
     whole = list(from_dataset(recordings)) if isinstance(recordings, Dataset) else recordings
-    for recording in whole:
-        if recording.segment is not None:
-            raise UserError(
-                f"--segments {settings.segments}: {recording.path} has segments in the table "
-                "already; leave out --segments, or name the recordings themselves"
-            )
+    require_undivided(whole, settings.segments)
     if settings.segments != SPEECH:
         return turns_of(whole, settings.segments)
 
@@ -401,7 +405,7 @@ def _divided(
         skipped.append((recording.id, reason))
 
     seconds = round(seconds_of(whole))
-    with _progress_bar(seconds, unit="s", title="finding speech") as bar:
+    with progress_bar(seconds, unit="s", title="finding speech") as bar:
         divided = speech_of(
             whole,
             lengths_of(classifier),
@@ -466,29 +470,6 @@ def _outputs_of(
                 progress=bar.update,
             )
             yield chunk, outputs
-
-
-def _progress_bar(total: int | None, unit: str | None = None, title: str = "predicting") -> tqdm:
-    """Create a progress bar that counts clips, or windows if `total` is None.
-
-    The number of windows is known only after the recordings are decoded.
-    """
-    # With None, tqdm shows the bar only on a terminal.
-    disable = True if os.environ.get("RANK", "0") != "0" else None
-    if unit is None:
-        unit = "window" if total is None else "clip"
-    return tqdm(desc=title, disable=disable, unit=unit, total=total)
-
-
-def _extend_total(chunks: Iterable[Chunk], bar: tqdm) -> Iterator[Chunk]:
-    """Pass the chunks on, and update the total of the progress bar.
-
-    When a recording begins in a chunk, the number of all its windows is added to the total.
-    """
-    for chunk in chunks:
-        new_windows = sum(position.windows for position in chunk.positions if position.number == 0)
-        bar.total = (bar.total or 0) + new_windows
-        yield chunk
 
 
 def _warn_of_long_clip(chunks: Iterable[Chunk]) -> Iterator[Chunk]:

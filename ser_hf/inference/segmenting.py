@@ -38,6 +38,16 @@ def lengths_of(classifier: Classifier) -> tuple[float, float]:
     return max(SHORTEST, shortest), max(longest, 2 * shortest, SHORTEST)
 
 
+def require_undivided(recordings: Sequence[Recording], segments: str) -> None:
+    """Raise a UserError if recordings are segments already, which are not divided again."""
+    for recording in recordings:
+        if recording.segment is not None:
+            raise UserError(
+                f"--segments {segments}: {recording.path} has segments in the table already; "
+                "leave out --segments, or name the recordings themselves"
+            )
+
+
 def seconds_of(recordings: Sequence[Recording]) -> float:
     """The seconds of all recordings, by their headers."""
     seconds = 0.0
@@ -197,6 +207,12 @@ def _divided(
     names = {turn.recording for turn in turns}
     # With one recording and the turns of one, their names may differ.
     alone = len(recordings) == 1 and len(names) <= 1
+    if alone:
+        for name in names - {None}:
+            if not _is_named(recordings[0], name, file.parent):
+                logger.warning(
+                    "%s: the turns of %s are used for %s", file, name, recordings[0].path
+                )
     divided = []
     used = set()
     for recording in recordings:

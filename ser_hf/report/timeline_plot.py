@@ -56,7 +56,8 @@ class TimelineLike(Protocol):
 
 
 def save_timeline(timeline: TimelineLike, path: Path) -> None:
-    """Draw a timeline and save it as PNG or SVG."""
+    """Draw a timeline and save it as PNG or SVG, in a new folder if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     save_figure(timeline_figure(timeline), path)
 
 

@@ -15,6 +15,9 @@ from support.commands import complaint
         (["--recipe", "quickstart", "--protocol", "kfold"], "--recipe"),
         (["--corpus", "synthetic", "--label-map", "happiness"], "--label-map"),
         (["--corpus", "synthetic", "--label-map", "=happy"], "--label-map"),
+        (["call.wav", "--reference", "call.csv", "--corpus", "synthetic"], "--corpus"),
+        (["call.wav", "--reference", "call.csv", "--robustness"], "--robustness"),
+        (["--reference", "call.csv"], "--reference"),
     ],
 )
 def test_a_mistake_names_its_option(words, key, capsys, tmp_path, monkeypatch):

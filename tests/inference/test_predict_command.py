@@ -288,7 +288,7 @@ def test_a_line_has_speaker_and_times(published, recordings, turns, capsys):
 
 def test_a_picture_of_the_segments_is_drawn(published, recordings, turns, tmp_path):
     file = recordings / "a" / "long.flac"
-    picture = tmp_path / "out.svg"
+    picture = tmp_path / "new" / "out.svg"
     command = [published("crnn"), file, "--segments", turns, "--picture", picture]
     assert ended(*command, "--device", "cpu") == 0
     text = picture.read_text()

@@ -71,6 +71,12 @@ def test_the_turns_of_several_recordings_are_named(tmp_path):
     ]
 
 
+def test_the_name_of_another_recording_is_a_warning(tmp_path, caplog):
+    (tmp_path / "turns.csv").write_text("path,start,end\nother.wav,0,1\n")
+    assert len(turns_of(RECORDINGS[:1], tmp_path / "turns.csv")) == 1
+    assert f"the turns of other.wav are used for {RECORDINGS[0].path}" in caplog.text
+
+
 def test_paths_of_a_table_start_from_its_folder(tmp_path):
     recordings = [
         Recording(str(tmp_path / name), str(tmp_path / name))
