@@ -38,6 +38,7 @@ SPEAKERS = {
     "emodb": 10,
     "iemocap": 6,
     "msp_podcast": 8,
+    "csv": 4,
 }
 TAKES = {"tess": 2}
 ROOTS = {
@@ -47,7 +48,7 @@ ROOTS = {
     "savee": "SAVEE",
     "emodb": "EMO-DB",
 }
-ROOTS |= {"iemocap": "IEMOCAP", "msp_podcast": "MSP-Podcast"}
+ROOTS |= {"iemocap": "IEMOCAP", "msp_podcast": "MSP-Podcast", "csv": "clips.csv"}
 # Checkpoint of a recipe -> the kind of tiny one that is like it.
 ENCODERS = {
     "facebook/wav2vec2-base": "wav2vec2",
@@ -80,7 +81,12 @@ def test_the_head_names_the_folders_and_files_that_a_recipe_needs(path):
     assert [root for _, root in own] == [f"data/{ROOTS[name]}" for name, _ in own]
     if len(own) == 1:
         assert f"in {own[0][1]}" in head
-    if recipe.model.architecture in TRANSFERRED:
+    checkpoint = recipe.model.plan.get("checkpoint") or ""
+    if checkpoint.startswith("runs/"):
+        parent = checkpoint.split("/")[1]
+        assert f"recipes/{parent}.yaml trains" in head
+        assert (RECIPES / f"{parent}.yaml").is_file()
+    elif recipe.model.architecture in TRANSFERRED:
         folder, file = recipe.model.checkpoint.split("/")
         assert file == published(recipe).file
         assert file in head
@@ -164,7 +170,7 @@ def roots(tmp_path_factory):
                 )
             for path in paths[: 50 * len(paths) // last] if last else ():
                 path.unlink()
-            written[name, last] = folder
+            written[name, last] = folder / "clips.csv" if name == "csv" else folder
         return written[name, last]
 
     return root
