@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .utils.environment import freed_memory_kept
+from .utils.environment import freed_memory_kept, shown_in_notebook
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
@@ -81,7 +81,7 @@ def run_recipe(
             Benchmark.from_text(hub.benchmark)
         resolve_repo_id(hub.repo, key="hub.repo")
 
-    with freed_memory_kept():
+    with freed_memory_kept(), shown_in_notebook():
         report = run(
             checked_recipe,
             resume=resume,

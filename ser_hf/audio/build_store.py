@@ -251,7 +251,7 @@ def _build(folder: Path, clips: _Clips, workers: int | None) -> None:
         )
     copies = _find_in_other_stores(folder.parent, clips.keys[complete:])
     if copies:
-        logger.info(
+        logger.debug(
             "%d of %d clips are copied from other stores in %s", len(copies), count, folder.parent
         )
 

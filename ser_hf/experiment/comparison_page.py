@@ -221,14 +221,19 @@ def paper_table(comparison: Comparison, format: str) -> str:
     table.loc[0, metric] = _PLACEHOLDER
     is_bold, note = _best(comparison)
     if format == "latex":
-        text = table.to_latex(index=False, escape=True)
+        caption = f"{metric} with {100 * first_run.confidence:g} % intervals. {note}"
+        text = table.to_latex(
+            index=False,
+            escape=True,
+            caption=caption.replace("%", r"\%"),
+            label="tab:comparison",
+            position="t",
+        )
         bold_figure = rf"\textbf{{{best_figure}}}"
-        note = f"% {note}"
     else:
-        text = _markdown(table)
+        text = f"{_markdown(table)}\n{note}"
         bold_figure = f"**{best_figure}**"
-    text = text.replace(_PLACEHOLDER, bold_figure if is_bold else best_figure)
-    return f"{text}\n{note}"
+    return text.replace(_PLACEHOLDER, bold_figure if is_bold else best_figure).rstrip()
 
 
 def _markdown(table: pd.DataFrame) -> str:

@@ -245,13 +245,15 @@ def notes(matrix: Matrix) -> list[str]:
 
 
 def latex_table(matrix: Matrix) -> str:
-    """The table for a paper in LaTeX, with booktabs; the marks are explained in comments."""
-    text = table(matrix).to_latex(index=False, escape=True)
-    comments = [f"% {_metric_names(matrix)} with {100 * matrix.confidence:g} % intervals."]
+    """The table for a paper in LaTeX, with booktabs; the caption explains the marks."""
+    sentences = [f"{_metric_names(matrix)} with {100 * matrix.confidence:g} % intervals."]
     for mark in _shown_marks(matrix):
         sign, meaning = MARKS[mark]
-        comments.append(f"% {sign} {meaning}")
-    return text + "\n".join(comments) + "\n"
+        sentences.append(f"{sign} {meaning}.")
+    caption = " ".join(sentences).replace("%", r"\%").replace("_", r"\_")
+    return table(matrix).to_latex(
+        index=False, escape=True, caption=caption, label="tab:matrix", position="t"
+    )
 
 
 def _csv(matrix: Matrix) -> str:

@@ -45,7 +45,7 @@ from .recipe import Recipe
 PREPARATION = {
     "trim_silence": "silence trimmed at {:g} dB below the loudest part",
     "level": "{} normalized",
-    "target_level": "to {:g} dB",
+    "target_level": "to {:g} {}",
     "fixed_duration": "cut or padded to {:g} s",
     "functionals": "{} functionals computed by openSMILE",
 }
@@ -309,8 +309,11 @@ def model_section(recipe: Recipe, plan: Blueprint) -> Model:
 
 def _preparation(preparation: Preparation) -> str:
     """A description of the preparation of every clip."""
+    unit = "LUFS" if preparation.level == "loudness" else "dBFS"
     steps = dataclasses.asdict(preparation)
-    return ", ".join(PREPARATION[name].format(value) for name, value in steps.items() if value)
+    return ", ".join(
+        PREPARATION[name].format(value, unit) for name, value in steps.items() if value
+    )
 
 
 def _augmentation(recipe: Recipe) -> str:

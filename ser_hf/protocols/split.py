@@ -2,7 +2,9 @@
 
 import dataclasses
 import hashlib
+import html
 import json
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -53,6 +55,22 @@ class Split:
     def __repr__(self) -> str:
         clips = ", ".join(f"{len(self.rows[part])} {part}" for part in PARTS)
         return f"Split({self.title}, clips: {clips}, {self.sha256[:8]})"
+
+    def _repr_html_(self) -> str:
+        """The split in a notebook: clips and speakers of each part, leak and notes."""
+        rows = []
+        for part in PARTS:
+            speakers = ", ".join(self.speakers[part])
+            shown = textwrap.shorten(speakers, 200, placeholder=" ...")
+            count = len(self.speakers[part])
+            cells = [part, f"{len(self.rows[part])}", f"{count}", html.escape(shown)]
+            rows.append("".join(f"<td>{cell}</td>" for cell in cells))
+        head = "".join(f"<th>{name}</th>" for name in ("part", "clips", "speakers", ""))
+        lines = "".join(f"<tr>{row}</tr>" for row in (head, *rows))
+        notes = list(self.notes) if self.leak is None else [f"LEAKY: {self.leak}", *self.notes]
+        items = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
+        title = f"{html.escape(self.title)}, fingerprint {self.sha256[:16]}"
+        return f"<p><b>{title}</b></p><table>{lines}</table>{items}"
 
     @property
     def title(self) -> str:

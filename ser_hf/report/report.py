@@ -121,6 +121,12 @@ class Report(Results, Header):
             f"{score and round(score, 3)})"
         )
 
+    def _repr_html_(self) -> str:
+        """The report in a notebook."""
+        from .notebook import report_html
+
+        return report_html(self)
+
     @classmethod
     def from_dict(cls, values: Any, source: str | Path = "report") -> "Report":
         """Read a report from JSON values.

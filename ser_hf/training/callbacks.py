@@ -156,6 +156,8 @@ def tracked(
     run = f"{name}-{run_id}"
     board = os.environ.get("TENSORBOARD_LOGGING_DIR")
     variables = {"TENSORBOARD_LOGGING_DIR": logs if board is None else Path(board, run)}
+    if "tensorboard" in trackers:
+        logger.info("tensorboard --logdir %s", variables["TENSORBOARD_LOGGING_DIR"])
     defaults = {"WANDB_PROJECT": project, "WANDB_DIR": logs}
     variables |= {key: value for key, value in defaults.items() if key not in os.environ}
     # A run that the user has opened stays open.

@@ -294,6 +294,8 @@ def _prepare_to_resume(trainer: EmotionTrainer, checkpoint: Path) -> None:
     if has_stopped(state):
         trainer.args.max_steps = state.global_step
         trainer.planned_steps = state.max_steps
+    if state.epoch is not None:
+        logger.info("continuing after epoch %.3g, from %s", state.epoch, checkpoint)
     trainer.add_callback(_Resumed(trainer, checkpoint))
 
 

@@ -482,6 +482,12 @@ class TrainingSettings(EmotionTrainerSettings, TrainerSettings):
         return values
 
     @model_validator(mode="after")
+    def _check_steps(self) -> Self:
+        if self.max_steps == 0:
+            raise ValueError("max_steps: expected 1 or more, or -1 for epochs, got 0")
+        return self
+
+    @model_validator(mode="after")
     def _check_grid(self) -> Self:
         for key, values in self.grid.items():
             if not values:

@@ -190,6 +190,33 @@ class TerminalHandler(logging.Handler):
         tqdm.write("\n".join(map(printable, lines)), file=sys.stderr)
 
 
+class NotebookHandler(logging.Handler):
+    """Prints below the cell of a notebook."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), flush=True)
+
+
+@contextlib.contextmanager
+def shown_in_notebook() -> Iterator[None]:
+    """Print the messages of the package in a notebook, such as a line for each epoch.
+
+    It has no effect elsewhere, or if the user has set up logging.
+    """
+    if "ipykernel" not in sys.modules or PACKAGE.hasHandlers():
+        yield
+        return
+    handler = NotebookHandler(logging.INFO)
+    level = PACKAGE.level
+    PACKAGE.addHandler(handler)
+    PACKAGE.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        PACKAGE.removeHandler(handler)
+        PACKAGE.setLevel(level)
+
+
 @contextlib.contextmanager
 def quieter_terminal(warned: set[str]) -> Iterator[None]:
     """Print warnings only, and each kind of warning once; log files still receive everything.

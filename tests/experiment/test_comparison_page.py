@@ -115,3 +115,13 @@ def test_published_figures_are_beside_those_of_the_runs(two):
     assert table["system"].tolist() == systems
     assert table["WA"].tolist()[0] == "0.900"
     assert table["WA"].tolist()[2] == "-"
+
+
+def test_latex_has_the_test_in_its_caption(two, capsys):
+    assert cli.main(["compare", *map(str, two), "--format", "latex"]) == 0
+    latex = capsys.readouterr().out
+    assert latex.startswith(r"\begin{table}[t]")
+    caption = next(line for line in latex.splitlines() if line.startswith(r"\caption{"))
+    assert r"95 \% intervals." in caption
+    assert "Holm" in caption
+    assert not any(line.startswith("%") for line in latex.splitlines())

@@ -10,7 +10,7 @@ import ser_hf
 from ser_hf.inspection import Inspection
 from ser_hf.inspection.finding import Finding
 from ser_hf.protocols import PAIRS, PARTS, audit, fingerprint, make_split, save_splits
-from ser_hf.protocols.split import rows_where
+from ser_hf.protocols.split import Split, rows_where
 from ser_hf.utils.errors import UserError
 
 SPEAKERS = {"train": ["x:01", "x:02"], "validation": ["x:03"], "test": ["x:04"]}
@@ -195,3 +195,20 @@ def test_what_functions_return_is_one_line_at_the_prompt(make_corpus):
     )
     found = Inspection("x", None, {}, {}, [], [], [Finding("code", "note", "A note.")])
     assert repr(found) == "Inspection(x, 0 files; Ready for training: 1 note.)"
+
+
+def test_a_split_shows_its_parts_in_a_notebook():
+    rows = {"train": [0, 1], "validation": [2], "test": [3]}
+    split = Split(
+        name="<rule>",
+        rows=rows,
+        ids={part: [str(row) for row in rows[part]] for part in rows},
+        speakers={"train": ["x:a", "x:b"], "validation": ["x:c"], "test": ["x:a"]},
+        apart={},
+        notes=("a & b",),
+    )
+    shown = split._repr_html_()
+    assert "<td>train</td><td>2</td><td>2</td><td>x:a, x:b</td>" in shown
+    assert "&lt;rule&gt;" in shown
+    assert "LEAKY: Speaker-dependent" in shown
+    assert "a &amp; b" in shown

@@ -74,3 +74,8 @@ def test_a_wrong_value_is_named_by_its_key(values, key):
     with pytest.raises(UserError) as error:
         validated(TrainingSettings, values, "training")
     assert str(error.value).startswith(f"training.{key}: ")
+
+
+def test_no_step_is_not_a_training():
+    with pytest.raises(ValueError, match=r"max_steps: expected 1 or more, or -1"):
+        TrainingSettings(max_steps=0)

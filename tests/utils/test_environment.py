@@ -1,6 +1,7 @@
 """Cores and memory of a process, log messages, hidden progress bars and numerical precision."""
 
 import logging
+import sys
 import warnings
 
 import numpy as np
@@ -140,3 +141,16 @@ def test_a_quieter_terminal_shows_each_kind_of_warning_once(capsys, tmp_path, mo
         log = (tmp_path / f"{trial}.log").read_text()
         assert "epoch 1" in log
         assert f"near chance (0.3{trial})" in log
+
+
+def test_messages_are_shown_in_a_notebook_only(monkeypatch, capsys):
+    monkeypatch.setattr(PACKAGE, "handlers", [])
+    monkeypatch.setattr(PACKAGE, "propagate", False)
+    with environment.shown_in_notebook():
+        PACKAGE.info("epoch 1")
+    assert capsys.readouterr().out == ""
+    monkeypatch.setitem(sys.modules, "ipykernel", object())
+    with environment.shown_in_notebook():
+        PACKAGE.info("epoch 2")
+    assert capsys.readouterr().out == "epoch 2\n"
+    assert PACKAGE.handlers == []
