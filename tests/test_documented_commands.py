@@ -49,8 +49,8 @@ CODES = {
 
 
 def commands(page):
-    """The words after `ser-hf` in shell blocks, up to a pipe. Launchers of several processes are
-    left out.
+    """The words after `ser-hf` in shell blocks, up to a pipe. Launchers of several processes and
+    `--jobs` are left out, which have tests of their own.
     """
     for block in blocks(page, "bash"):
         for line in block.replace("\\\n", "").splitlines():
@@ -60,6 +60,8 @@ def commands(page):
                 line,
             )
             program, *words = shlex.split(line.partition(" | ")[0], comments=True) or [""]
+            if "--jobs" in words:
+                continue
             if program == "ser-hf" and words[0].islower() and words[0] not in ELSEWHERE:
                 yield words
 
