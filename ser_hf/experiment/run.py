@@ -23,6 +23,7 @@ from ..utils.environment import quiet_libraries, recorded
 from ..utils.errors import UserError
 from ..utils.executor import Jobs
 from ..utils.run_folder import RunFolder
+from .batch_size import with_batch_size
 from .clips import train_clips
 from .context import RunContext, Watch, arguments_for
 from .data import ExperimentData, foil_protocol, load_experiment_data
@@ -69,6 +70,8 @@ def run(
         )
         check_runs(context, arguments)
         _check_weights(data)
+        context = with_batch_size(context)
+        recipe = context.recipe
 
         with context.main_process_first() as is_main_process:
             if is_main_process:

@@ -10,6 +10,10 @@ import torch
 from scipy.special import log_softmax, logsumexp
 from transformers import BatchFeature, SequenceFeatureExtractor, Wav2Vec2FeatureExtractor
 
+# The most samples in an evaluation batch, per clip of its largest size. Longer clips are evaluated
+# in smaller batches: 2 s at 16 kHz are as long as a short utterance.
+SAMPLES_A_CLIP = 32_000
+
 
 def window_bounds(samples: int, window: int) -> list[tuple[int, int]]:
     """Divide a clip of `samples` into the fewest windows of at most `window` samples each.

@@ -15,7 +15,7 @@ from transformers import TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, enable_full_determinism
 
 from ..evaluation.metrics import lower_is_better
-from ..loading.batches import batches
+from ..loading.batches import SAMPLES_A_CLIP, batches
 from ..models import TRANSFERRED
 from ..utils.environment import usable_cores
 from ..utils.errors import UserError
@@ -169,9 +169,13 @@ class EmotionTrainingArguments(EmotionTrainerSettings, TrainingArguments):
             self.per_device_eval_batch_size = 1
 
     def evaluation_batches(self, lengths: Sequence[int]) -> list[list[int]]:
-        """The indices of the clips of each evaluation batch; `lengths` (samples) are sorted."""
+        """The indices of the clips of each evaluation batch; `lengths` (samples) are sorted.
+
+        Batches of long clips have fewer clips, so that memory does not depend on the lengths. All
+        clips of a batch have one length if padding would change predictions.
+        """
         size = self.per_device_eval_batch_size
-        bounds = batches(lengths, size, self.padding_safe)
+        bounds = batches(lengths, size, self.padding_safe, most=size * SAMPLES_A_CLIP)
         return [list(range(begin, end)) for begin, end in bounds]
 
     def parameter_groups(

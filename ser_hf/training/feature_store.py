@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from ..loading.batches import batches
+from ..loading.batches import SAMPLES_A_CLIP, batches
 from ..loading.encoders import encoder_config
 from ..models.configuration import AcousticConfig
 from ..utils.cache import MappedFile, built_once, cache_root, key_of
@@ -115,7 +115,12 @@ def open_feature_store(
     was_training = model.training
     with built_once(folder, _check) as new_folder:
         if new_folder is not None:
-            bounds = batches([segment.length for segment in segments], batch_size, padding_safe)
+            bounds = batches(
+                [segment.length for segment in segments],
+                batch_size,
+                padding_safe,
+                most=batch_size * SAMPLES_A_CLIP,
+            )
             _build(new_folder, model, cached, collator, segments, bounds)
     model.train(was_training)
     return FeatureStore(folder)

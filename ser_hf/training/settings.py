@@ -96,7 +96,7 @@ MANAGED = {
     "optim_target_modules": _LANGUAGE,
     "gradient_checkpointing": "use training.activation_checkpointing, its new name",
     "gradient_checkpointing_kwargs": "use training.activation_checkpointing_kwargs, its new name",
-    "auto_find_batch_size": "use a smaller training.per_device_train_batch_size",
+    "auto_find_batch_size": "use training.auto_batch_size",
     "dataloader_drop_last": "every clip is used; leave it out",
 }
 
@@ -451,6 +451,13 @@ class TrainingSettings(EmotionTrainerSettings, TrainerSettings):
         Literal["auto", "fp32", "tf32", "bf16", "fp16"],
         Field(description="number format; auto: the fastest that the device computes natively"),
     ] = "auto"
+    auto_batch_size: Annotated[
+        bool,
+        Field(
+            description="find the largest per_device_train_batch_size that fits; a step keeps its "
+            "number of clips by gradient accumulation"
+        ),
+    ] = False
     balance: Annotated[
         Literal["corpus", "class", "corpus_and_class"] | None,
         Field(description="sample corpora, classes, or classes of each corpus equally often"),

@@ -339,7 +339,8 @@ def embed(
     inputs: list[torch.Tensor] = []
 
     def record(classifier: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
-        inputs.append(args[0].float().cpu())
+        # A copy, because a view would keep the feature maps of its batch.
+        inputs.append(args[0].float().cpu().clone())
 
     handle = model.classifier.register_forward_pre_hook(record)
     try:

@@ -188,9 +188,12 @@ class EmotionTrainer(Trainer):
         return self.get_test_dataloader(self.eval_dataset if eval_dataset is None else eval_dataset)
 
     def get_test_dataloader(self, test_dataset: Dataset) -> DataLoader:
-        """Batches in the order of the clips; of one length if padding would change predictions."""
+        """Batches in the order of the clips, see `EmotionTrainingArguments.evaluation_batches`.
+
+        Several processes exchange batches of equal size.
+        """
         arguments = self.args
-        if arguments.padding_safe or arguments.world_size > 1:
+        if arguments.world_size > 1:
             return super().get_test_dataloader(test_dataset)
         loader = DataLoader(
             test_dataset,

@@ -107,6 +107,15 @@ def _main_memory() -> int:
     return memory
 
 
+def resident_memory() -> int:
+    """Bytes of main memory that this process holds, without mapped files; 0 if not on Linux."""
+    try:
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()
+        return (int(pages[1]) - int(pages[2])) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 0
+
+
 @functools.cache
 def git_revision() -> str | None:
     """The git revision of this code, or None outside a checkout.

@@ -36,7 +36,14 @@ _CHILD = re.compile(r"(seed|fold)-\d+|foil|curve-[a-z]+-[a-z0-9-]+")
 _WITHOUT_EFFECT = {"provenance", "output_dir", "corpus.download", "hub"}
 
 # Keys whose value is found during a run, with the value that means "not found yet".
-_FOUND_LATER = {"audio.level": "auto", "model.revision": None}
+_FOUND_LATER = {"audio.level": "auto", "model.revision": None, "training.auto_batch_size": True}
+# Keys that are found with another one.
+_FOUND_WITH = {
+    "training.auto_batch_size": [
+        "training.per_device_train_batch_size",
+        "training.gradient_accumulation_steps",
+    ]
+}
 
 
 class RunFolder:
@@ -124,8 +131,9 @@ class RunFolder:
         for key, not_found_yet in _FOUND_LATER.items():
             # The run compares these again when it has found their values.
             if key in requested and requested[key] == not_found_yet:
-                del requested[key]
-                saved.pop(key, None)
+                for found in [key, *_FOUND_WITH.get(key, [])]:
+                    requested.pop(found, None)
+                    saved.pop(found, None)
 
         # A key that only one of them has may come from another version. It is named last, because
         # the user has not written it.

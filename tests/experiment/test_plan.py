@@ -55,7 +55,12 @@ def test_the_number_of_steps_may_be_set_directly(tmp_path):
 def test_larger_layers_need_more_memory(tmp_path):
     small, _ = memory(planned(tmp_path))
     large, _ = memory(planned(tmp_path, "model.channels=[64]"))
-    assert large[64] > 2 * small[64]
+    assert large[64] - large[1] > 2 * (small[64] - small[1]) > 0
+
+
+def test_the_memory_of_a_process_includes_its_libraries(tmp_path):
+    sizes, _ = memory(planned(tmp_path))
+    assert sizes[1] > 0.1
 
 
 def test_scikit_learn_has_no_steps(tmp_path):
