@@ -20,9 +20,10 @@ from ..evaluation.abstention import evaluated_threshold
 from ..evaluation.degenerate import CheckedModel, degenerate
 from ..evaluation.maps import ClipMap, map_embeddings, no_map, require_installed, sampled_clips
 from ..evaluation.predictions import Predictions, to_table
-from ..evaluation.sections import Abstention, Robustness
+from ..evaluation.sections import Abstention, Adaptation, Robustness
 from ..evaluation.summary import evaluate_predictions
 from ..evaluation.tasks import DIMENSIONS, MULTI_LABEL
+from ..inference.adaptation import EmbeddingStatistics
 from ..inference.batches import classify, classify_and_embed
 from ..inference.classifier import Classifier
 from ..inference.load import load_classifier
@@ -30,7 +31,7 @@ from ..inference.predict import statistics_for
 from ..models.configuration import UNKNOWN_KEY
 from ..models.preparation import Preparation
 from ..report.report import Report
-from ..report.sections import Model, Seconds
+from ..report.sections import Audit, Model, Seconds
 from ..report.write import MAP, PREDICTIONS, write_report
 from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
@@ -64,6 +65,20 @@ class _Predicted:
 
     predictions: Predictions
     clip_map: ClipMap | None
+
+
+@dataclasses.dataclass(frozen=True)
+class _PreparedClips:
+    """The evaluated clips, and their waveforms as the model prepares them."""
+
+    selected: EvaluatedClips
+    dataset: Dataset
+    store: WaveformStore
+
+    def audit(self) -> Audit:
+        """The audit of the clips, with the number of equal recordings."""
+        duplicates = len(self.dataset) - len(set(self.dataset["content_hash"][:]))
+        return self.selected.audit.model_copy(update={"duplicates": duplicates})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,63 +194,49 @@ def evaluate_on_corpus(
     """
     began = time.perf_counter()
     mapping = _mapping_on(model, corpus)
+    # What cannot work is refused before clips are decoded.
     opened = _open_conditions(model.classifier, settings) if settings.robustness else None
     statistics = None
     if settings.adapt is not None:
         statistics = statistics_for(model.classifier, settings.adapt_from, settings.batch_size)
     settings = _on_trained_fold(settings, model.provenance)
-    clips = select_test_clips(corpus, mapping.classes, model.provenance, settings)
-    dataset, store = _prepare(clips.dataset, model.classifier, settings)
-    recognized = recognized_speakers(dataset, model.provenance)
-    if recognized:
-        clips = select_test_clips(
-            corpus, mapping.classes, model.provenance, settings, recognized=recognized
-        )
-        dataset, store = _prepare(clips.dataset, model.classifier, settings)
-    notes = notes_about_recordings(dataset, store)
+
+    clips = _prepared_clips(model, corpus, mapping, settings)
+    notes = notes_about_recordings(clips.dataset, clips.store)
     for note in notes:
         logger.warning("%s", note)
-    predicted = _predict(dataset, store, model.classifier, mapping, settings)
+
+    predicted = _predict(clips.dataset, clips.store, model.classifier, mapping, settings)
     predictions = predicted.predictions
     if predictions.task is MULTI_LABEL:
         predictions = predictions.with_threshold(model.classifier.label_threshold)
-    report = _make_report(name, model, mapping, corpus, clips, predictions, settings)
+    report = _make_report(name, model, mapping, corpus, clips.selected, predictions, settings)
     if predictions.task.one_label:
         report = extended(report, abstention=_abstention(model, mapping, predictions, settings))
     if settings.adapt is not None:
-        adaptation = evaluated_adaptation(
+        adaptation = _adaptation(model, mapping, clips, predictions, settings, statistics)
+        report = extended(report, adaptation=adaptation)
+    if opened is not None:
+        robustness = _robustness(
+            _unprepared(clips, model.classifier, settings),
             model.classifier,
             mapping,
             predictions,
-            [store[row] for row in range(len(dataset))],
-            settings.adapt,
-            statistics=statistics,
-            window=settings.window,
-            batch_size=settings.batch_size,
-            bootstrap=settings.bootstrap,
-            confidence=settings.confidence,
-        )
-        report = extended(report, adaptation=adaptation)
-    if settings.robustness:
-        # Degraded copies are made from the recordings, before the model's preparation.
-        unprepared = store
-        if model.classifier.preparation != Preparation():
-            rate = model.classifier.extractor.sampling_rate
-            _, unprepared = prepare(clips.dataset, rate, settings.cache_dir, Preparation())
-        robustness = _robustness(
-            unprepared, model.classifier, mapping, predictions, opened=opened, settings=settings
+            opened=opened,
+            settings=settings,
         )
         report = extended(report, robustness=robustness)
     if predicted.clip_map is not None:
         report = extended(report, embeddings=predicted.clip_map.section)
+
     recordings = None
     if settings.hardest_clips and output is not None:
         hardest = show_hardest(
             report,
             model.classifier,
             mapping,
-            dataset=dataset,
-            store=store,
+            dataset=clips.dataset,
+            store=clips.store,
             most=settings.hardest_clips,
             window=settings.window,
             batch_size=settings.batch_size,
@@ -243,18 +244,16 @@ def evaluate_on_corpus(
         )
         report = hardest.report
         recordings = hardest.recordings
-    duplicates = len(dataset) - len(set(dataset["content_hash"][:]))
+
     report = extended(
         report,
         warnings=[*report.warnings, *notes],
-        audit=clips.audit.model_copy(update={"duplicates": duplicates}),
+        audit=clips.audit(),
         seconds=Seconds(judgement=time.perf_counter() - began),
     )
     if output is not None:
         with atomic_folder(output, "--output") as partial:
-            pq.write_table(to_table("test", predictions), partial / PREDICTIONS)
-            if predicted.clip_map is not None and predicted.clip_map.table is not None:
-                pq.write_table(predicted.clip_map.table, partial / MAP)
+            _write_tables(partial, predictions, predicted.clip_map)
             write_report(
                 partial,
                 report,
@@ -264,6 +263,66 @@ def evaluate_on_corpus(
                 corpus=citation,
             )
     return report
+
+
+def _prepared_clips(
+    model: EvaluatedModel, corpus: Corpus, mapping: LabelMapping, settings: EvaluationOptions
+) -> _PreparedClips:
+    """Select the clips whose speakers are new to the model, and decode them.
+
+    Speakers whose names the model does not know may be recognized by their recordings. These are
+    known after decoding; then the clips are selected again.
+    """
+    selected = select_test_clips(corpus, mapping.classes, model.provenance, settings)
+    dataset, store = _prepare(selected.dataset, model.classifier, settings)
+    recognized = recognized_speakers(dataset, model.provenance)
+    if recognized:
+        selected = select_test_clips(
+            corpus, mapping.classes, model.provenance, settings, recognized=recognized
+        )
+        dataset, store = _prepare(selected.dataset, model.classifier, settings)
+    return _PreparedClips(selected, dataset, store)
+
+
+def _unprepared(
+    clips: _PreparedClips, classifier: Classifier, settings: EvaluationOptions
+) -> WaveformStore:
+    """The recordings as they are: degraded copies are made before the model's preparation."""
+    if classifier.preparation == Preparation():
+        return clips.store
+    rate = classifier.extractor.sampling_rate
+    _, store = prepare(clips.selected.dataset, rate, settings.cache_dir, Preparation())
+    return store
+
+
+def _adaptation(
+    model: EvaluatedModel,
+    mapping: LabelMapping,
+    clips: _PreparedClips,
+    predictions: Predictions,
+    settings: EvaluationOptions,
+    statistics: EmbeddingStatistics | None,
+) -> Adaptation:
+    """The report's `adaptation`: the results with embeddings that are adapted without labels."""
+    return evaluated_adaptation(
+        model.classifier,
+        mapping,
+        predictions,
+        [clips.store[row] for row in range(len(clips.dataset))],
+        settings.adapt,
+        statistics=statistics,
+        window=settings.window,
+        batch_size=settings.batch_size,
+        bootstrap=settings.bootstrap,
+        confidence=settings.confidence,
+    )
+
+
+def _write_tables(folder: Path, predictions: Predictions, clip_map: ClipMap | None) -> None:
+    """Write the table of predictions, and that of the map if there is one."""
+    pq.write_table(to_table("test", predictions), folder / PREDICTIONS)
+    if clip_map is not None and clip_map.table is not None:
+        pq.write_table(clip_map.table, folder / MAP)
 
 
 def _abstention(

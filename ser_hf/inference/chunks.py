@@ -165,32 +165,45 @@ def read_chunks(
     )
 
     builder = _ChunkBuilder(sampling_rate, positioned)
-    unreadable = None
-    for item, result in itertools.chain.from_iterable(decoded):
-        recording = item.recording
-        if isinstance(result, AudioError):
-            if skipped is None:
-                raise AudioError(f"{result} (--on-error skip leaves such files out)")
-            if recording.id != unreadable:  # several stretches of a recording are one message
-                skipped(recording, str(result))
-            unreadable = recording.id
-            continue
+    for item, result in _readable(decoded, skipped):
         remarks = result.remarks
         if item.windows is not None:
             # A stretch may be silent in a recording that is not.
             remarks = [remark for remark in remarks if remark.kind != RemarkKind.SILENT]
         if remarks and remarked is not None:
-            remarked(recording, remarks)
-        waveform = result.samples
-        clips = [(waveform, None)]
+            remarked(item.recording, remarks)
+
+        clips = [(result.samples, None)]
         if positioned:
-            clips = _prepared_windows(waveform, item, sampling_rate, preparation, grid)
+            clips = _prepared_windows(result.samples, item, sampling_rate, preparation, grid)
         for clip, position in clips:
-            builder.add(recording, clip, position)
+            builder.add(item.recording, clip, position)
             if builder.full:
                 yield builder.take()
     if len(builder):
         yield builder.take()
+
+
+def _readable(
+    decoded: Iterable[list[tuple[_Item, Decoded | AudioError]]],
+    skipped: Callable[[Recording, str], None] | None,
+) -> Iterator[tuple[_Item, Decoded]]:
+    """The items that can be read, with what was decoded.
+
+    Raises:
+        AudioError: for the first item that cannot be read, if `skipped` is None.
+    """
+    unreadable = None
+    for item, result in itertools.chain.from_iterable(decoded):
+        if not isinstance(result, AudioError):
+            yield item, result
+            continue
+        if skipped is None:
+            raise AudioError(f"{result} (--on-error skip leaves such files out)")
+        # Several stretches of a recording are one message.
+        if item.recording.id != unreadable:
+            skipped(item.recording, str(result))
+        unreadable = item.recording.id
 
 
 def _items(recording: Recording, sampling_rate: int, grid: Grid | None) -> Iterator[_Item]:

@@ -178,61 +178,130 @@ def blueprint(
         pooling = pooling or "mean"  # the heads of transformers have one target
     head = Head(pooling, tuple(head_layers), head_dropout, weighted_layer_sum)
 
-    label_match = None
     if architecture == "encoder":
-        source = read_checkpoint(model_source(checkpoint), revision)
-        checkpoint = source.source
-        if is_documented(source):
-            label_match = match_labels(source.config.id2label, labels)
-        config = with_head(source, head, sampling_rate)
-        task.describe(config)
-        set_options(config, source.source, options)
-        network = _classifier_on_meta(config)
-        extractor = configure_extractor(
-            source,
-            config,
+        return _encoder_blueprint(
+            checkpoint,
+            task,
+            head,
+            options=options,
             sampling_rate=sampling_rate,
             normalize=normalize,
+            random_init=random_init,
+            attention=attention,
+            revision=revision,
             window=window,
             preparation=preparation,
         )
-        revision = source.revision
-    else:
-        if head.settings:
-            first_key = next(iter(head.settings))
-            raise UserError(
-                f"model.{first_key}: belongs to architecture encoder, not to {architecture}"
-            )
-        config, network = plan_network(architecture, sampling_rate, options, **task.config_keys)
-        task.describe(config)
-        extractor = waveform_extractor(sampling_rate, bool(normalize))
-        attention = None  # only encoders have this setting
-        is_file = architecture in TRANSFERRED and not is_model(checkpoint)
-        if checkpoint is not None and not random_init and not is_file:
-            source = read_checkpoint(model_source(checkpoint), revision)
-            require_same_network(source, config, extractor)
-            warn_of_preparation(source, preparation)
-            label_match = match_labels(source.config.id2label, labels)
-            checkpoint = source.source
-            revision = source.revision
-        else:
-            revision = None
-            random_init = random_init or not is_file
-            if not random_init:
-                published_file(config.model_type, checkpoint)  # raises if the file is missing
+    if head.settings:
+        first_key = next(iter(head.settings))
+        raise UserError(
+            f"model.{first_key}: belongs to architecture encoder, not to {architecture}"
+        )
+    return _network_blueprint(
+        architecture,
+        task,
+        options=options,
+        sampling_rate=sampling_rate,
+        normalize=bool(normalize),
+        checkpoint=checkpoint,
+        random_init=random_init,
+        revision=revision,
+        preparation=preparation,
+    )
 
-    head_parameters = network.classifier.parameters()
+
+def _encoder_blueprint(
+    checkpoint: str | None,
+    task: "_Task",
+    head: Head,
+    *,
+    options: dict[str, Any],
+    sampling_rate: int,
+    normalize: bool | None,
+    random_init: bool,
+    attention: str | None,
+    revision: str | None,
+    window: int | None,
+    preparation: Preparation,
+) -> Blueprint:
+    """The plan of a classifier on a speech encoder."""
+    source = read_checkpoint(model_source(checkpoint), revision)
+    label_match = None
+    if is_documented(source) and not random_init:
+        label_match = match_labels(source.config.id2label, task.labels)
+    config = with_head(source, head, sampling_rate)
+    task.describe(config)
+    set_options(config, source.source, options)
+    network = _classifier_on_meta(config)
+    extractor = configure_extractor(
+        source,
+        config,
+        sampling_rate=sampling_rate,
+        normalize=normalize,
+        window=window,
+        preparation=preparation,
+    )
+    return Blueprint(
+        config,
+        extractor,
+        source.source,
+        random_init,
+        preparation=preparation,
+        attention=attention,
+        revision=source.revision,
+        gradient_free_head=_has_gradient_free_head(network),
+        labels=label_match,
+    )
+
+
+def _network_blueprint(
+    architecture: str,
+    task: "_Task",
+    *,
+    options: dict[str, Any],
+    sampling_rate: int,
+    normalize: bool,
+    checkpoint: str | None,
+    random_init: bool,
+    revision: str | None,
+    preparation: Preparation,
+) -> Blueprint:
+    """The plan of a network of ser_hf.
+
+    It starts from random weights, from a file of published weights, or from a model of ser_hf.
+    """
+    config, network = plan_network(architecture, sampling_rate, options, **task.config_keys)
+    task.describe(config)
+    extractor = waveform_extractor(sampling_rate, normalize)
+    is_file = architecture in TRANSFERRED and not is_model(checkpoint)
+    label_match = None
+    commit = None
+    if checkpoint is None or random_init:
+        random_init = random_init or not is_file
+    elif not is_file:
+        source = read_checkpoint(model_source(checkpoint), revision)
+        require_same_network(source, config, extractor)
+        warn_of_preparation(source, preparation)
+        label_match = match_labels(source.config.id2label, task.labels)
+        checkpoint = source.source
+        commit = source.revision
+    if is_file and not random_init:
+        published_file(config.model_type, checkpoint)  # raises if the file is missing
     return Blueprint(
         config,
         extractor,
         checkpoint,
         random_init,
         preparation=preparation,
-        attention=attention,
-        revision=revision,
-        gradient_free_head=not any(parameter.requires_grad for parameter in head_parameters),
-        labels=None if random_init else label_match,
+        revision=commit,
+        gradient_free_head=_has_gradient_free_head(network),
+        labels=label_match,
     )
+
+
+def _has_gradient_free_head(network: PreTrainedModel) -> bool:
+    """Whether no parameter of the classifier has a gradient."""
+    return not any(parameter.requires_grad for parameter in network.classifier.parameters())
 
 
 @dataclasses.dataclass(frozen=True)
