@@ -61,9 +61,6 @@ def recipe_fields():
 
 def recipe_keys():
     """The tables of recipe-keys.md: the keys of each section, with what their classes say."""
-    from ser_hf.utils.settings import annotation_of
-    from ser_hf.utils.validation import expected
-
     defaults = {"name": "name of the file", "output_dir": "`runs/NAME`"}
     parts = []
     sections = recipe_sections()
@@ -71,13 +68,53 @@ def recipe_keys():
         parts.append(f"\n## {f'`{section}`' if section else 'The recipe itself'}\n\n")
         if section:
             parts.append(f"{one_paragraph(inspect.getdoc(sections[section]))}\n\n")
-        parts.append("| key | type and range | default | meaning |\n|---|---|---|---|\n")
-        for name, field in fields.items():
-            default = "required" if field.is_required() else f"`{as_yaml(field.default)}`"
-            if section == "":
-                default = defaults.get(name, default)
-            kind = expected(annotation_of(field))
-            parts.append(f"| `{name}` | {kind} | {default} | {field.description} |\n")
+        parts.append(key_table(fields, defaults if section == "" else {}))
+    return "".join(parts)
+
+
+def key_table(fields, defaults=types.MappingProxyType({})):
+    """A table of keys: {name: field}, with defaults in words where the field does not say them."""
+    from ser_hf.utils.settings import annotation_of
+    from ser_hf.utils.validation import expected
+
+    lines = ["| key | type and range | default | meaning |\n|---|---|---|---|\n"]
+    for name, field in fields.items():
+        default = "required" if field.is_required() else f"`{as_yaml(field.get_default())}`"
+        default = defaults.get(name, default)
+        kind = expected(annotation_of(field))
+        lines.append(f"| `{name}` | {kind} | {default} | {field.description} |\n")
+    return "".join(lines)
+
+
+def corpus_keys():
+    """The keys that a corpus has beside those of all corpora."""
+    from ser_hf.corpora.catalog import CORPORA, settings_class
+    from ser_hf.corpora.settings import CorpusSettings
+
+    return keys_by_name({name: settings_class(name) for name in CORPORA}, CorpusSettings)
+
+
+def protocol_keys():
+    """The keys that a protocol has beside those of all protocols."""
+    from ser_hf.protocols import PROTOCOLS
+    from ser_hf.protocols.settings import ProtocolSettings
+
+    classes = {name: protocol.settings for name, protocol in PROTOCOLS.items()}
+    return keys_by_name(classes, ProtocolSettings)
+
+
+def keys_by_name(classes, base):
+    """A section for each set of keys, with the names that have it."""
+    names_of_class = {}
+    for name, kind in classes.items():
+        names_of_class.setdefault(kind, []).append(f"`{name}`")
+    parts = []
+    for kind, names in names_of_class.items():
+        fields = {
+            name: field for name, field in kind.model_fields.items() if name not in base.model_fields
+        }
+        parts.append(f"## {', '.join(names)}\n\n{one_paragraph(inspect.getdoc(kind))}\n\n")
+        parts.append(f"{key_table(fields)}\n" if fields else "No further keys.\n\n")
     return "".join(parts)
 
 
@@ -244,6 +281,8 @@ PARTS = {part.__name__: part for part in (command_line, python_api)}
 STORED = {
     "recipe-keys.md": recipe_keys,
     "network-keys.md": network_keys,
+    "corpus-keys.md": corpus_keys,
+    "protocol-keys.md": protocol_keys,
     "report-keys.md": report_keys,
     "metrics.md": metric_definitions,
     "licenses.md": corpus_licenses,

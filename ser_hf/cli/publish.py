@@ -57,7 +57,8 @@ def publish(
 def _check_repository(run: str, repo: str | None, has_options: bool) -> None:
     """Refuse a missing folder, and a run without a repository on the command line or in it."""
     if not os.path.isdir(run):
-        raise UserError(f"RUN: {run}: no such folder")
+        missing_repo = "" if repo else ", and --repo is missing"
+        raise UserError(f"RUN: {run}: no such folder{missing_repo}")
     if repo is not None:
         return
     recipe = RunFolder(run).recipe

@@ -26,6 +26,10 @@ _WORDS = {
 }
 # Problems whose message is written by this package.
 _OWN_MESSAGES = ("value_error", "wrong_value")
+# A known key with at least this similarity to an unknown one is meant (difflib's ratio).
+_NEAR = 0.5
+# So many known keys are listed if none of them is near.
+_MOST_LISTED = 15
 
 
 def validated(kind: type[Kind], values: Any, path: str = "") -> Kind:
@@ -66,11 +70,19 @@ def user_error(kind: type[BaseModel], values: Any, error: ValidationError, path:
 
 
 def unknown_key(path: str, known: Iterable[str]) -> UserError:
-    """The error for an unknown key at `path`, naming the nearest of the `known` keys beside it."""
+    """The error for an unknown key at `path`.
+
+    It names the nearest of the `known` keys beside it. If there are few keys and none is near, as
+    none is to ``n``, it lists them all.
+    """
     section, _, key = path.rpartition(".")
-    nearest = difflib.get_close_matches(key[:100], list(known), n=1, cutoff=0.0)
+    known_keys = list(known)
     prefix = f"{section}." if section else ""
-    hint = f"; the nearest known key is {prefix}{nearest[0]}" if nearest else ""
+    near_keys = difflib.get_close_matches(key[:100], known_keys, n=1, cutoff=_NEAR)
+    nearest_keys = near_keys or difflib.get_close_matches(key[:100], known_keys, n=1, cutoff=0.0)
+    if not near_keys and 1 < len(known_keys) <= _MOST_LISTED:
+        return UserError(f"{path}: unknown key; the keys are {', '.join(known_keys)}")
+    hint = f"; the nearest known key is {prefix}{nearest_keys[0]}" if nearest_keys else ""
     return UserError(f"{path}: unknown key{hint}")
 
 
