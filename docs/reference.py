@@ -111,7 +111,9 @@ def keys_by_name(classes, base):
     parts = []
     for kind, names in names_of_class.items():
         fields = {
-            name: field for name, field in kind.model_fields.items() if name not in base.model_fields
+            name: field
+            for name, field in kind.model_fields.items()
+            if name not in base.model_fields
         }
         parts.append(f"## {', '.join(names)}\n\n{one_paragraph(inspect.getdoc(kind))}\n\n")
         parts.append(f"{key_table(fields)}\n" if fields else "No further keys.\n\n")

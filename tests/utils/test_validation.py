@@ -150,4 +150,6 @@ def test_null_is_the_default_of_settings_whose_default_is_off():
 def test_a_key_without_a_near_one_is_answered_with_all_keys():
     message = str(unknown_key("protocol.n", ["name", "folds", "k", "seed"]))
     assert message == "protocol.n: unknown key; the keys are name, folds, k, seed"
-    assert str(unknown_key("protocol.seeds", ["name", "k", "seed"])).endswith("key is protocol.seed")
+    assert str(unknown_key("protocol.seeds", ["name", "k", "seed"])).endswith(
+        "key is protocol.seed"
+    )
