@@ -5,6 +5,7 @@ settings.
 import json
 import runpy
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,9 @@ def test_a_trainer_of_your_own(script, tmp_path, monkeypatch, capsys):
 @pytest.mark.slow
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
 def test_notebooks(notebook, tmp_path, monkeypatch):
-    """The first code cell has the settings, for which small ones are set after it."""
+    """The first code cell installs nothing here. The second one has the settings, for which small
+    ones are set after it.
+    """
     monkeypatch.chdir(tmp_path)
     cells = [
         cell
@@ -49,8 +52,29 @@ def test_notebooks(notebook, tmp_path, monkeypatch):
             compile("".join(cell["source"]), f"{notebook.name}, code cell {number + 1}", "exec"),
             names,
         )
-        if number == 0:
+        if number == 1:
             assert {"SPEAKERS", "TAKES", "EPOCHS"} <= names.keys()
             names |= {"SPEAKERS": 10, "TAKES": 1, "EPOCHS": 1}
     assert names["report"].metrics["uar"] >= 0
     assert len(names["predictions"]) == names["report"].clips
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+def test_a_notebook_installs_ser_hf_and_keeps_torch(notebook, monkeypatch):
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    assert f"blob/main/examples/{notebook.name}" in "".join(cells[0]["source"])
+    install = next(cell for cell in cells if cell["cell_type"] == "code")
+    versions = {"torch": "2.11.0+cu128", "torchaudio": "2.11.0"}
+    commands = []
+
+    def version(name):
+        if name not in versions:
+            raise PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr("importlib.metadata.version", version)
+    monkeypatch.setattr("subprocess.run", lambda command, check: commands.append(command))
+    exec("".join(install["source"]), {})
+    (command,) = commands
+    assert command[-2:] == ["torch==2.11.0+cu128", "torchaudio==2.11.0"]
+    assert any(word.startswith("ser_hf @ git+https://") for word in command)
