@@ -28,9 +28,10 @@ from ser_hf.utils.segments import Segment
 # own run them.
 ELSEWHERE = {"convert", "download", "publish", "reproduce", "demo", "sweep"}
 # Arguments that name other data here, so that one folder serves all pages.
-HERE = {("inspect", "audiofolder"): ("data", "folder")}
+HERE = {("inspect", "audiofolder"): ("data", "folder"), ("table", "calls"): ("calls", "flat")}
 # What a page says is refused or found; everything else has exit code 0.
 CODES = {
+    "table calls": 2,  # it names a pattern to add
     # The Hub is out of reach; the other models have their cells.
     "evaluate runs/ravdess_crnn runs/emodb_crnn superb/wav2vec2-base-superb-er "
     "--corpus ravdess=data/RAVDESS --corpus emodb=data/EMO-DB": 1,
@@ -115,7 +116,9 @@ def base(tmp_path_factory):
             if clip.stem[7] in "35"
         ]
         write_csv(folder / table, ["path", "label", "speaker", "sex"], rows)
+    (folder / "flat").mkdir()
     for clip, label, speaker, _ in rows:
+        shutil.copy(clip, folder / "flat" / f"{speaker}_{label}_1.wav")
         (folder / "folder" / label).mkdir(parents=True, exist_ok=True)
         shutil.copy(clip, folder / "folder" / label / f"{'ab'[int(speaker) % 2]}_{speaker}.wav")
     write_noise_and_room(folder / "data/ESC-50/audio", folder / "data/EchoThief")

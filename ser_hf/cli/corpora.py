@@ -128,7 +128,7 @@ def table(
     file = Path(output)
     if file.suffix != ".csv":
         raise UserError(f"--output: {output}: expected a name that ends with .csv")
-    if file.exists() and not overwrite:
+    if pattern is not None and file.exists() and not overwrite:
         raise UserError(f"--output: {output} exists; replace it with --overwrite")
     if not Path(folder).is_dir():
         raise UserError(f"FOLDER: {folder}: no such folder")
