@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from ..corpora.row_labels import LabelReader
-from ..corpora.schema import EMOTIONS
 from ..evaluation.label_sets import set_text
 from ..evaluation.probabilities import activated
 from ..evaluation.rating_scale import outside_scale
@@ -162,6 +160,10 @@ def labels_of_model(
     A word for an emotion becomes the model's word for it, or else the canonical one. Other words
     stay as they are.
     """
+    # Only tables with labels need the words of corpora; most predictions are of plain recordings.
+    from ..corpora.row_labels import LabelReader
+    from ..corpora.schema import EMOTIONS
+
     reader = LabelReader({}, EMOTIONS)
     word_of_emotion = {}
     for word in model_labels:

@@ -160,7 +160,7 @@ def test_clips_of_other_stores_are_copied(padded, tmp_path, decoded, caplog):
     """A second corpus, or a recording more, decodes the new clips alone; another order or choice
     decodes none.
     """
-    caplog.set_level(logging.INFO, "ser_hf")
+    caplog.set_level(logging.DEBUG, "ser_hf")
     shared = tmp_path / "cache"
     preparation = Preparation(trim_silence=30)
     for rows in (padded[1:2], padded[2:]):

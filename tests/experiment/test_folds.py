@@ -95,6 +95,7 @@ def experiment_data(dataset, folds):
         "remote_code": True,
         "preparation": Preparation(),
     }
+    facts |= {"dimensions": (), "auxiliary": {}}
     plan = SimpleNamespace(config=config, extractor=SimpleNamespace(sampling_rate=16000), **facts)
     more = {
         "recordings": {},

@@ -81,7 +81,7 @@ def test_the_chosen_level_is_published_and_resumed(tmp_path, sections):
     assert ser_hf.run_recipe(values, resume=True).metrics == pytest.approx(report.metrics)
     # what `ser-hf reproduce` runs
     again = ser_hf.run_recipe(saved | {"output_dir": str(tmp_path / "again")})
-    assert again.model.preparation == report.model.preparation == "loudness normalized, to -23 dB"
+    assert again.model.preparation == report.model.preparation == "loudness normalized, to -23 LUFS"
     with pytest.raises(UserError, match="^audio.level: None here, 'loudness' in the run"):
         ser_hf.run_recipe(values | {"audio": {"level": None}}, resume=True)
 

@@ -225,6 +225,8 @@ def smaller(path, recipe, roots, encoder_folder, folder):
         yield f"model.checkpoint={encoder_folder(ENCODERS[recipe.model.checkpoint])}"
         if recipe.freeze.layers:
             yield "freeze.layers=1"  # of two
+        if recipe.freeze.top_layers:
+            yield "freeze.top_layers=1"
     else:
         yield from (f"model.{key}={value}" for key, value in TINY[architecture].items())
         if architecture in TRANSFERRED and recipe.model.checkpoint:
@@ -241,8 +243,9 @@ def smaller(path, recipe, roots, encoder_folder, folder):
         )
 
 
-# Each recipe, and each other checkpoint that its head names.
-TWINS = {path.stem: (path, []) for path in SHIPPED}
+# Each recipe, and each other checkpoint that its head names. tests/experiment/test_multi_label_run.py
+# trains with the table of votes that cremad_multi_label needs.
+TWINS = {path.stem: (path, []) for path in SHIPPED if path.stem != "cremad_multi_label"}
 TWINS |= {
     found.partition("/")[2]: (path, [f"model.checkpoint={found}"])
     for path in SHIPPED

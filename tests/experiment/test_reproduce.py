@@ -391,4 +391,4 @@ def test_a_folder_without_a_finished_run_is_refused(copy, tmp_path, capsys):
 
 def test_an_unknown_id_offline_and_a_missing_path_are_refused(capsys):
     assert "and no recipe.yaml and report.json on the Hub" in refusal(capsys, "nobody/nothing")
-    assert "and no recipe.yaml and report.json on the Hub" in refusal(capsys, "runs/none/here")
+    assert "runs/none/here: no such file or folder" in refusal(capsys, "runs/none/here")

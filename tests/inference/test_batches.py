@@ -1,5 +1,7 @@
 """Batches of windows: embeddings, means over windows, and refused logits."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -133,13 +135,13 @@ def test_prepared_clips_are_classified_in_their_order(
 def test_a_logit_that_is_not_finite_names_its_clip(published, monkeypatch):
     classifier = load_classifier(published("crnn"), device="cpu")
 
-    def logits_of_batch(classifier, collator, batch):
+    def output_of_batch(classifier, collator, batch):
         # The shortest clip, the second one, comes first.
         logits = torch.zeros(len(batch), len(LABELS))
         logits[0, 0] = torch.inf
-        return logits
+        return SimpleNamespace(logits=logits)
 
-    monkeypatch.setattr(batches, "_logits_of_batch", logits_of_batch)
+    monkeypatch.setattr(batches, "_output_of_batch", output_of_batch)
     waveforms = [np.ones(9000, np.float32), np.ones(8000, np.float32)]
     with pytest.raises(UserError, match="logits of second are not finite"):
         classify(classifier, waveforms, ["first", "second"], progress=False)
