@@ -393,6 +393,7 @@ def _index(
             **source,
         )
         for metric, (kind, averaging) in report.measured.hub.items()
+        if report.metrics[metric] is not None
     ]
 
 

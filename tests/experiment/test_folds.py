@@ -95,11 +95,12 @@ def experiment_data(dataset, folds):
         "remote_code": True,
         "preparation": Preparation(),
     }
-    facts |= {"dimensions": (), "auxiliary": {}}
+    facts |= {"dimensions": (), "targets": None}
     plan = SimpleNamespace(config=config, extractor=SimpleNamespace(sampling_rate=16000), **facts)
     more = {
         "recordings": {},
         "inherited": [],
+        "dimensions": [],
         "auxiliary": {},
         "sources": [],
         "notes": ["2 clips disagree."],
