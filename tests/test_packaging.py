@@ -176,9 +176,7 @@ def test_continuous_integration_tests_lints_audits_and_looks_for_secrets():
     workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
     assert workflow["permissions"] == {"contents": "read"}
     jobs = workflow["jobs"]
-    commands = {
-        job["steps"][-1]["run"] for name, job in jobs.items() if name != "other-systems"
-    }
+    commands = {job["steps"][-1]["run"] for name, job in jobs.items() if name != "other-systems"}
     assert commands == {
         ".ci/run",
         *(f".ci/run {name}" for name in ("lint", "types", "docs", "audit", "secrets")),

@@ -121,8 +121,9 @@ def test_jobs_are_checked_before_the_recipe(tmp_path):
 
 @pytest.fixture(scope="module")
 def one_after_another(tmp_path_factory):
+    """A run in one process after another: the tests' own process may have other threads."""
     folder = tmp_path_factory.mktemp("runs") / "one"
-    run(folder)
+    run(folder, jobs=1)
     return folder
 
 

@@ -173,8 +173,6 @@ def test_folds_and_seeds_have_means_of_both(recipe, tmp_path):
     assert list(report.per_dimension) == TARGETS
     seeds = ser_hf.run_recipe(recipe, ["training.seeds=[1, 2]", f"output_dir={tmp_path / 'seeds'}"])
     assert "ccc" in seeds.deviations
-    compared = ser_hf.compare_runs([tmp_path / "seeds", tmp_path / "seeds"])
-    assert compared.metric == "uar"
 
 
 @pytest.mark.slow
