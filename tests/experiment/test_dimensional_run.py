@@ -182,7 +182,11 @@ def test_the_page_of_a_space_shows_ratings(run, recipe, tmp_path):
     write_space(
         tmp_path / "space", Demo(str(folder / "model"), run[1], trust_remote_code=True, window=60.0)
     )
-    code = f"import runpy, sys; sys.path.insert(0, 'space'); print(runpy.run_path('space/app.py')['predict']({clip!r})[0])"
+    code = (
+        "import runpy, sys\n"
+        "sys.path.insert(0, 'space')\n"
+        f"print(runpy.run_path('space/app.py')['predict']({clip!r})[0])"
+    )
     html = run_without_ser_hf(code, tmp_path)
     shown = [float(value) for value in re.findall(r'value">([-\d.]+)<', html)]
     np.testing.assert_allclose(shown, ser_hf.predict(folder, clip, window=60).values[0], atol=0.006)

@@ -243,8 +243,8 @@ def smaller(path, recipe, roots, encoder_folder, folder):
         )
 
 
-# Each recipe, and each other checkpoint that its head names. tests/experiment/test_multi_label_run.py
-# trains with the table of votes that cremad_multi_label needs.
+# Each recipe, and each other checkpoint that its head names. test_multi_label_run.py trains with a
+# table of votes, which cremad_multi_label needs.
 TWINS = {path.stem: (path, []) for path in SHIPPED if path.stem != "cremad_multi_label"}
 TWINS |= {
     found.partition("/")[2]: (path, [f"model.checkpoint={found}"])
