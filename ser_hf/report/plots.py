@@ -1,6 +1,7 @@
 """Pictures of a report, as matplotlib figures."""
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,10 @@ COLORS = tuple(
 # lowest and the highest scores.
 MOST_SLICES = 30
 _MOST_COLUMNS = 5
+# Inches; in a figure of few classes that is narrower, the legend below the axes is cut.
+_LEAST_WIDTH = 5.0
+# Width of a letter in titles, which have 12 points, in inches.
+_TITLE_LETTER = 0.095
 # The largest number of classes whose counts have space in the cells of a column's matrix.
 _MOST_CLASSES_IN_COLUMN = 9
 
@@ -90,7 +95,8 @@ def confusion_figure(
     columns = 1 if paper else min(2, len(confusions))
     rows = -(-len(confusions) // columns)
     size = 1.6 + 0.75 * len(names)
-    sizes = (COLUMN, rows * COLUMN) if paper else (columns * size + 0.6, rows * size)
+    width = max(columns * size + 0.6, _LEAST_WIDTH)
+    sizes = (COLUMN, rows * COLUMN) if paper else (width, rows * size)
     figure = Figure(figsize=sizes, layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (title, counts) in zip(panels, confusions.items(), strict=False):
@@ -117,7 +123,8 @@ def confusion_figure(
         axes.set_xticks(range(len(names)), names, rotation=45, ha="right", parse_math=False)
         axes.set_yticks(range(len(names)), names, parse_math=False)
         axes.set(xlabel="predicted", ylabel="true")
-        axes.set_title(title, parse_math=False)
+        # The names of classes and the scale of colors are beside the panels.
+        _set_title(axes, title, width / columns - 1.6, paper)
     for axes in panels[len(confusions) :]:
         axes.set_axis_off()
     if not paper:
@@ -125,6 +132,15 @@ def confusion_figure(
             image, ax=panels.tolist(), shrink=0.8 / columns, label="share of the true class"
         )
     return figure
+
+
+def _set_title(axes: Axes, title: str, width: float, paper: bool) -> None:
+    """Set a title, in lines that are not longer than a panel of `width` inches.
+
+    Figures of papers are divided when they are fitted to their column.
+    """
+    lines = title if paper else textwrap.fill(title, int(width / _TITLE_LETTER))
+    axes.set_title(lines, parse_math=False)
 
 
 def curves_figure(
@@ -269,7 +285,8 @@ def distribution_figure(
     counts: Mapping[str, Sequence[int]], names: Sequence[str], *, paper: bool = False
 ) -> Figure:
     """Draw the number of clips per class in each split, as bars side by side."""
-    sizes = (COLUMN, 2.4) if paper else (2 + len(names) * max(1, len(counts) / 4), 4)
+    width_of_page = 2 + len(names) * max(1, len(counts) / 4)
+    sizes = (COLUMN, 2.4) if paper else (max(width_of_page, _LEAST_WIDTH), 4)
     figure = Figure(figsize=sizes, layout="constrained")
     axes = figure.add_subplot()
     width = 0.8 / len(counts)
@@ -296,7 +313,8 @@ def per_class_figure(
     per_class: Mapping[str, ClassScores], title: str, *, paper: bool = False
 ) -> Figure:
     """Draw precision, recall and F1 of each class side by side, with the intervals of recall."""
-    sizes = (COLUMN, 2.6) if paper else (2 + 1.05 * len(per_class), 4)
+    width_of_page = max(2 + 1.05 * len(per_class), _LEAST_WIDTH)
+    sizes = (COLUMN, 2.6) if paper else (width_of_page, 4)
     figure = Figure(figsize=sizes, layout="constrained")
     axes = figure.add_subplot()
     places = np.arange(len(per_class))
@@ -313,7 +331,7 @@ def per_class_figure(
     labels = [f"{label}{separator}({row.support})" for label, row in per_class.items()]
     axes.set_xticks(places, labels, parse_math=False)
     axes.set(ylim=(0, 1), ylabel="score")
-    axes.set_title(title, parse_math=False)
+    _set_title(axes, title, width_of_page - 0.8, paper)
     axes.grid(alpha=0.3, axis="y")
     axes.set_axisbelow(True)
     figure.legend(

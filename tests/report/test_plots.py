@@ -1,13 +1,14 @@
 """Pictures: their contents, not their pixels."""
 
+import contextlib
 import re
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from ser_hf.evaluation.sections import Calibration
+from ser_hf.evaluation.sections import Calibration, ClassScores
 from ser_hf.report import plots
-from ser_hf.report.paper import fit_fonts
+from ser_hf.report.paper import column_legends, fit_fonts
 
 HISTORY = [
     {"epoch": 1.0, "train_loss": 2.0, "validation": {"loss": 1.5, "uar": 0.25, "macro_f1": 0.2}},
@@ -96,3 +97,28 @@ def test_curves_show_training_scores():
         "selected: epoch 2",
     ]
     assert scores.lines[1].get_ydata().tolist() == [0.1] * 3
+
+
+@pytest.mark.parametrize("classes", [2, 3, 8])
+@pytest.mark.parametrize("paper", [False, True])
+def test_no_title_or_legend_is_cut(classes, paper):
+    names = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise", "calm"][:classes]
+    title = "cremad_cnn1d_descriptors: UAR 0.500 on test clips of training speakers"
+    scores = ClassScores(precision=0.5, recall=1.0, f1=0.7, support=1234)
+    counts = {"train": [12345] * classes, "validation": [1234] * classes, "test": [123] * classes}
+    with column_legends() if paper else contextlib.nullcontext():
+        figures = [
+            plots.confusion_figure({title: [[5] * classes] * classes}, names, paper=paper),
+            plots.per_class_figure(dict.fromkeys(names, scores), title, paper=paper),
+            plots.distribution_figure(counts, names, paper=paper),
+        ]
+    for figure in figures:
+        if paper:
+            fit_fonts(figure)
+        FigureCanvasAgg(figure).draw()
+        width, _ = figure.canvas.get_width_height()
+        boxes = [axes.title.get_window_extent() for axes in figure.axes]
+        boxes += [legend.get_window_extent() for legend in figure.legends]
+        for box in boxes:
+            assert box.x0 >= 0
+            assert box.x1 <= width
