@@ -127,10 +127,15 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
             training, validation and test splits.
     """
     began = time.perf_counter()
-    protocol = recipe.protocol
-
     _check_published_weights(recipe)
-    corpus = load_recipe_corpus(recipe)
+    data = data_of_corpus(recipe, load_recipe_corpus(recipe))
+    return dataclasses.replace(data, preparation_seconds=time.perf_counter() - began)
+
+
+def data_of_corpus(recipe: Recipe, corpus: Corpus) -> ExperimentData:
+    """The steps of `load_experiment_data` after the corpus of the recipe is read."""
+    began = time.perf_counter()
+    protocol = recipe.protocol
     main_rows = corpus.main_rows
     main_dataset = corpus.dataset
     if corpus.auxiliary:
@@ -143,7 +148,7 @@ def load_experiment_data(recipe: Recipe) -> ExperimentData:
         splits = with_training_rows(splits, corpus.dataset, rows)
         leaky_splits = with_training_rows(leaky_splits, corpus.dataset, rows)
 
-    plan = _plan_model(recipe, corpus)
+    plan = plan_model(recipe, corpus)
     without_functionals = dataclasses.replace(plan.preparation, functionals=None)
     dataset, store = _prepare(recipe, corpus.dataset, without_functionals)
     duplicates = None if protocol.near_duplicates == "skip" else near_duplicates(store)
@@ -295,7 +300,7 @@ def _leaky_splits(
     return [dataclasses.replace(leaky_split, rows=rows_in_dataset)]
 
 
-def _plan_model(recipe: Recipe, corpus: Corpus) -> Blueprint:
+def plan_model(recipe: Recipe, corpus: Corpus) -> Blueprint:
     """The configuration and the feature extractor of the model, without weights."""
     task = TASKS[recipe.task]
     plan = blueprint(

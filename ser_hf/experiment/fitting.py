@@ -92,19 +92,30 @@ def fit_once(
         per_speaker: whether scikit-learn gets vectors that are standardized per speaker.
     """
     recipe = run.recipe
-    data = run.data
-    seed_everything(arguments.seed, recipe.training.deterministic)
-    model = build_model(copy.deepcopy(data.plan))
     clips = train_clips(run)
+    seed_everything(arguments.seed, recipe.training.deterministic)
+    model = trainable_model(run, clips)
+    loss = make_loss(run, clips)
+    if recipe.training.solver == "sklearn":
+        return _fit_with_sklearn(run, arguments, model, clips, loss, per_speaker=per_speaker)
+    return _fit_with_trainer(run, arguments, model, clips, loss, planned_steps=planned_steps)
+
+
+def trainable_model(run: RunContext, clips: Dataset) -> PreTrainedModel | PeftModel:
+    """Build the model before training, with its frozen parts and its adapters.
+
+    New weights are random: set the random seed before.
+
+    Args:
+        clips: the training clips; predicted ratings start at the means of their ratings.
+    """
+    model = build_model(copy.deepcopy(run.data.plan))
     if run.task.has_ratings:
         set_initial_bias(model, _mean_ratings(run, clips))
     freeze(model, run.freezing)
     if run.lora is not None:
         model = add_lora(model, run.lora)
-    loss = make_loss(run, clips)
-    if recipe.training.solver == "sklearn":
-        return _fit_with_sklearn(run, arguments, model, clips, loss, per_speaker=per_speaker)
-    return _fit_with_trainer(run, arguments, model, clips, loss, planned_steps=planned_steps)
+    return model
 
 
 def _fit_with_sklearn(

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from ..audio.decode import Decoded
 from ..audio.remarks import Remark, is_silent
 from ..audio.segment_reader import decode_segment
 from ..corpora import CORPORA, corpus_settings
@@ -239,14 +240,18 @@ def measure_files(files: Sequence[AudioFile]) -> list[AudioFile]:
 
 def measure(path: str, segment: Segment | None = None) -> Measurement:
     """Decode and measure a file or a segment; a bad one gives a `Measurement` with an error."""
-    from ..models.preparation import gated_loudness
-
     size = None
     try:
         size = Path(path).stat().st_size
         decoded = decode_segment(path, segment)
     except (ValueError, OSError, RuntimeError) as error:
         return Measurement(bytes=size, error=_reason(error, path))
+    return measure_decoded(decoded, size)
+
+
+def measure_decoded(decoded: Decoded, size: int | None = None) -> Measurement:
+    """Measure a decoded recording; `size` are the bytes of its file."""
+    from ..models.preparation import gated_loudness
 
     samples = decoded.samples
     rate = decoded.sampling_rate

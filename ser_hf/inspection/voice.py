@@ -143,9 +143,13 @@ def sample_clips(clips: Sequence[AudioFile], most: int = MOST_CLIPS) -> list[Aud
 
 def speech_of(file: AudioFile) -> np.ndarray:
     """The first `SECONDS` of a clip after the leading silence, float32 (samples,), at `RATE`."""
+    return first_speech(decode_segment(file.path, file.segment, sampling_rate=RATE).samples)
+
+
+def first_speech(samples: np.ndarray) -> np.ndarray:
+    """The first `SECONDS` of samples at `RATE` after the leading silence."""
     import librosa
 
-    samples = decode_segment(file.path, file.segment, sampling_rate=RATE).samples
     trimmed, _ = librosa.effects.trim(samples, top_db=_QUIET)
     return trimmed[: round(SECONDS * RATE)]
 
@@ -155,15 +159,6 @@ def describe_clip(file: AudioFile) -> ClipVoice:
     import librosa
 
     samples = speech_of(file)
-    pitches, voiced, _ = librosa.pyin(
-        samples,
-        sr=RATE,
-        fmin=LOWEST_PITCH,
-        fmax=HIGHEST_PITCH,
-        resolution=PITCH_STEP,
-        frame_length=_FRAME,
-        hop_length=_HOP,
-    )
     intervals = librosa.effects.split(samples, top_db=_QUIET, frame_length=_FRAME, hop_length=_HOP)
     flux = librosa.onset.onset_strength(y=samples, sr=RATE, n_fft=_FRAME, hop_length=_HOP)
     onsets = librosa.onset.onset_detect(onset_envelope=flux, sr=RATE, hop_length=_HOP)
@@ -171,10 +166,31 @@ def describe_clip(file: AudioFile) -> ClipVoice:
     speech = sum(end - start for start, end in intervals)
     return ClipVoice(
         file=file,
-        pitch=float(np.median(pitches[voiced])) if voiced.any() else None,
+        pitch=median_pitch(samples),
         speech_share=float(speech / len(samples)),
         onset_rate=float(len(onsets) * RATE / max(speech, 1)),
     )
+
+
+def median_pitch(samples: np.ndarray, lowest: float = LOWEST_PITCH) -> float | None:
+    """The median fundamental frequency in Hz by pYIN; None without a voiced frame.
+
+    Args:
+        samples: speech at `RATE`, float32 (samples,).
+        lowest: the lower bound of the search in Hz.
+    """
+    import librosa
+
+    pitches, voiced, _ = librosa.pyin(
+        samples,
+        sr=RATE,
+        fmin=lowest,
+        fmax=HIGHEST_PITCH,
+        resolution=PITCH_STEP,
+        frame_length=_FRAME,
+        hop_length=_HOP,
+    )
+    return float(np.median(pitches[voiced])) if voiced.any() else None
 
 
 def _median(values: Sequence[float]) -> float | None:

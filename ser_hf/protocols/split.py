@@ -31,6 +31,10 @@ _SPEAKERS_LISTED = 8
 _READ: WeakKeyDictionary[Dataset, dict[str, list[Any]]] = WeakKeyDictionary()
 
 
+class MissingClassError(UserError):
+    """The error for a part of a split without clips of a class."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Split:
     """Row numbers of each part (train, validation, test) in a dataset, with their ids and speakers.
@@ -229,7 +233,8 @@ def make_split(
         validation_apart: columns in which validation shares no value with train.
 
     Raises:
-        UserError: for a part without clips, or without clips of a class.
+        UserError: for a part without clips.
+        MissingClassError: for a part without clips of a class.
     """
     ids = read_column(dataset, "id")
     speakers = read_column(dataset, "speaker")
@@ -299,7 +304,9 @@ def _check_classes(
         if not missing:
             continue
         if part == "train" or not in_fold:
-            raise UserError(f"protocol {title}: no clip of {missing} in {part}; drop or merge it")
+            raise MissingClassError(
+                f"protocol {title}: no clip of {missing} in {part}; drop or merge it"
+            )
         notes.append(
             f"No clip of {missing} in {part}: its scores are means over the other classes."
         )
