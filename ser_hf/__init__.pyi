@@ -3,6 +3,7 @@
 from .audio import prepare
 from .audio.near_duplicates import near_duplicates
 from .corpora import load_corpus
+from .doctor import diagnose
 from .evaluation.metric_objects import load_metric
 from .evaluation.metrics import compute_metrics
 from .experiment.compare import compare_runs
@@ -34,6 +35,7 @@ __all__ = [
     "clip_table",
     "compare_runs",
     "compute_metrics",
+    "diagnose",
     "evaluate_matrix",
     "evaluate_model",
     "export_model",

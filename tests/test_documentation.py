@@ -97,7 +97,7 @@ def test_commands_parse(page, monkeypatch):
 
 
 def check_values(verb, given):
-    if verb in ("train", "sweep") and given["recipe"] != "RECIPE":
+    if verb in ("train", "sweep", "doctor") and given["recipe"] != "RECIPE":
         read_recipe(RECIPES.get(given["recipe"], given["recipe"]), given["overrides"] or ())
     if verb == "sweep":
         assert Path(given["space"]).exists() or given["space"].isupper()

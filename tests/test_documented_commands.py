@@ -24,9 +24,9 @@ from ser_hf.experiment.reading import read_recipe
 from ser_hf.utils.annotations import Turn, write_turns
 from ser_hf.utils.segments import Segment
 
-# Verbs that need the network, an account, published weights, a browser or hours. Tests of their
-# own run them.
-ELSEWHERE = {"convert", "download", "publish", "reproduce", "demo", "sweep"}
+# Verbs that need the network, an account, published weights, a browser, or minutes to hours. Tests
+# of their own run them.
+ELSEWHERE = {"convert", "download", "publish", "reproduce", "demo", "sweep", "doctor"}
 # Arguments that name other data here, so that one folder serves all pages.
 HERE = {("inspect", "audiofolder"): ("data", "folder"), ("table", "calls"): ("calls", "flat")}
 # What a page says is refused or found; everything else has exit code 0.

@@ -18,7 +18,7 @@ LAYERS = [
     {"training"},
     {"inference", "report"},
     {"experiment", "hub", "export", "inspection"},
-    {"sweeps"},
+    {"sweeps", "doctor"},
     {"cli", "train", "__init__"},
 ]
 # The libraries that the package is built on, and modules that use them for what they are best at.

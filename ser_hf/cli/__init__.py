@@ -15,11 +15,23 @@ import typer.core
 from ..utils.environment import PACKAGE, TerminalHandler, __version__, freed_memory_kept
 from ..utils.errors import UserError, machine_fault, one_line
 from ..utils.processes import another_process_ended
-from . import compare, convert, corpora, demo, evaluate, export, predict, publish, sweep, train
+from . import (
+    compare,
+    convert,
+    corpora,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    predict,
+    publish,
+    sweep,
+    train,
+)
 
 VERBS = {
     "Data": (corpora.download, corpora.table, corpora.inspect, convert.convert),
-    "Training": (train.train, sweep.sweep, train.recipes, train.schema),
+    "Training": (train.train, doctor.doctor, sweep.sweep, train.recipes, train.schema),
     "Evaluation": (evaluate.evaluate, compare.compare, compare.rank, compare.reproduce),
     "Use": (predict.predict, demo.demo, export.export),
     "The Hub": (publish.publish, publish.verify),
