@@ -167,7 +167,7 @@ def curves_figure(
     kept = next((entry["epoch"] for entry in history if entry.get("kept")), None)
     for axes in (losses, scores):
         if kept is not None:
-            label = f"selected: {axis} {kept:g}"
+            label = f"selected: {axis} {round(kept, 2):g}"
             axes.axvline(kept, color=COLORS[2], linestyle="--", linewidth=1, label=label)
         axes.set(xlabel=axis)
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
