@@ -11,7 +11,6 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import gradio as gr
@@ -20,28 +19,25 @@ import picture
 import soundfile
 import soxr
 import turns
-from transformers import pipeline
+from model import Model
 from turns import PageError, Turn
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 FOLDER = Path(__file__).resolve().parent
 FACTS = json.loads((FOLDER / "facts.json").read_text(encoding="utf-8"))
-CLASSIFIER = pipeline(
-    "audio-classification",
-    model=FACTS["model"],
-    revision=FACTS["revision"],
-    trust_remote_code=FACTS["trust_remote_code"],
-)
-EXTRACTOR = CLASSIFIER.feature_extractor
+CLASSIFIER = Model(FACTS)
+EXTRACTOR = CLASSIFIER.extractor
 RATE = EXTRACTOR.sampling_rate
-FIXED = getattr(EXTRACTOR, "fixed_duration", None)  # seconds to which each clip is cut or padded
-CONFIG = CLASSIFIER.model.config
-LABELS = [CONFIG.id2label[i] for i in range(CONFIG.num_labels)]
+FIXED = CLASSIFIER.fixed_duration  # seconds to which each clip is cut or padded
+CONFIG = CLASSIFIER.config
+# The labels, and then the dimensions that a model of labels and ratings predicts beside them.
+OUTPUTS = CLASSIFIER.outputs
+LABELS = OUTPUTS[: CONFIG.num_labels]
 # it predicts dimensions, and 0 and 1 stand for these ratings
 RATED = CONFIG.problem_type == "regression"
-RANGES = [(getattr(CONFIG, "target_ranges", None) or {}).get(label, (0, 1)) for label in LABELS]
+RANGES = [(getattr(CONFIG, "target_ranges", None) or {}).get(name, (0, 1)) for name in OUTPUTS]
 # Predictions end at the lowest and highest rating, if the model knows them.
-BOUNDED = RATED and bool(getattr(CONFIG, "target_ranges", None))
+BOUNDED = bool(getattr(CONFIG, "target_ranges", None))
 # Below this probability a prediction is called unknown; None if the model stores no threshold.
 THRESHOLD = getattr(CONFIG, "unknown_threshold", None)
 
@@ -60,11 +56,11 @@ LENGTHS = (max(SHORTEST, SHORTEST_TURN), max(LONGEST_TURN, 2 * SHORTEST_TURN, SH
 SPEECH = "speech that is found"
 WINDOWS = "windows"
 
-# Of each label; labels that are no emotions get the remaining colors.
-EMOTIONS = {label.lower() for label in LABELS}
+# Of each output; those that are no emotions get the remaining colors.
+EMOTIONS = {label.lower() for label in OUTPUTS}
 UNUSED = [color for name, color in FACTS["colors"].items() if name not in EMOTIONS]
 FREE = itertools.cycle(UNUSED or FACTS["colors"].values())
-COLORS = [FACTS["colors"].get(label.lower()) or next(FREE) for label in LABELS]
+COLORS = [FACTS["colors"].get(label.lower()) or next(FREE) for label in OUTPUTS]
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif"]
 CODE_FONTS = ["ui-monospace", "Menlo", "Consolas", "monospace"]
 CSS = """
@@ -193,21 +189,8 @@ def sliding(samples: np.ndarray) -> tuple[list[np.ndarray], list[float]]:
     return windows, [border / RATE for border in borders]
 
 
-def probabilities(clips: list[np.ndarray]) -> Iterator[np.ndarray]:
-    """The pipeline's probabilities (labels,) of each clip.
-
-    Clips of different lengths are predicted one by one: not every model ignores padding.
-    """
-    size = BATCH if len({len(clip) for clip in clips}) == 1 else 1
-    for i in range(0, len(clips), size):
-        inputs = [{"raw": clip, "sampling_rate": RATE} for clip in clips[i : i + size]]
-        for rows in CLASSIFIER(inputs, batch_size=size, top_k=None):
-            scores = {row["label"]: row["score"] for row in rows}
-            yield np.array([scores[label] for label in LABELS])
-
-
 def of_turns(samples: np.ndarray, cut: list[Turn], progress: gr.Progress) -> list[np.ndarray]:
-    """The probabilities of turns; those of a turn that is too long are the mean of its windows."""
+    """The outputs of turns; those of a turn that is too long are the mean of its windows."""
     clips = []
     for turn in cut:
         first = round(turn.start * RATE)
@@ -215,7 +198,7 @@ def of_turns(samples: np.ndarray, cut: list[Turn], progress: gr.Progress) -> lis
     predictions = []
     for clip in progress.tqdm(clips, desc="predicting", unit="turns"):
         pieces = [clip] if len(clip) <= WHOLE * RATE else sliding(clip)[0]
-        predictions.append(np.mean(list(probabilities(pieces)), axis=0))
+        predictions.append(np.mean(list(CLASSIFIER.predict(pieces, BATCH)), axis=0))
     return predictions
 
 
@@ -272,7 +255,7 @@ def predict(
         weights = [turn.end - turn.start for turn in cut]
     elif len(samples) > WINDOW * RATE:
         windows, borders = sliding(samples)
-        bar = progress.tqdm(probabilities(windows), total=len(windows), unit="windows")
+        bar = progress.tqdm(CLASSIFIER.predict(windows, BATCH), total=len(windows), unit="windows")
         predictions = list(bar)
         weights = [1.0] * len(windows)
         cut = [Turn(*times) for times in zip(borders[:-1], borders[1:], strict=True)]
@@ -280,7 +263,7 @@ def predict(
     if len(samples) <= WHOLE * RATE:
         is_cut = FIXED is not None and seconds > FIXED
         what = f"the first {FIXED:g} s of {seconds:.1f} s" if is_cut else f"all of {seconds:.1f} s"
-        prediction = next(probabilities([samples]))
+        prediction = next(CLASSIFIER.predict([samples], 1))
     else:
         prediction = np.average(predictions, axis=0, weights=weights)
         what = f"{seconds:.0f} s, mean of {len(cut)} {kind}"
@@ -300,10 +283,10 @@ def timeline(samples: np.ndarray, cut: list[Turn], predictions: list[np.ndarray]
     names = below = tables = ""
     if not RATED:
         labels = [decided(prediction) for prediction in predictions]
-        colors = dict(zip(LABELS, COLORS, strict=True))
+        colors = dict(zip(LABELS, COLORS[: len(LABELS)], strict=True))
         rows += picture.lanes(cut, labels, colors, seconds)
         names = picture.legend(labels, LABELS, colors)
-        values = [f"{prediction.max():.3f}" for prediction in predictions]
+        values = [f"{prediction[: len(LABELS)].max():.3f}" for prediction in predictions]
         tables = picture.seconds_table(cut, labels, LABELS)
         tables += picture.turn_list(cut, labels, values)
     spans = [(turn.start, turn.end) for turn in cut]
@@ -314,9 +297,10 @@ def timeline(samples: np.ndarray, cut: list[Turn], predictions: list[np.ndarray]
 
 def decided(prediction: np.ndarray) -> str:
     """The label with the highest probability, or unknown below the model's threshold."""
-    if THRESHOLD is not None and prediction.max() < THRESHOLD:
+    of_labels = prediction[: len(LABELS)]
+    if THRESHOLD is not None and of_labels.max() < THRESHOLD:
         return picture.UNKNOWN
-    return LABELS[int(prediction.argmax())]
+    return LABELS[int(of_labels.argmax())]
 
 
 def predict_live(
@@ -346,14 +330,14 @@ def predict_live(
     state |= {"now": now, "samples": last[-round(WINDOW * rate) :]}
     if state["skip"]:
         return state | {"skip": state["skip"] - 1}, gr.skip(), gr.skip()
-    prediction = np.full(len(LABELS), np.nan)
+    prediction = np.full(len(OUTPUTS), np.nan)
     what = "No speech."
     began = time.monotonic()
     last = state["samples"]
     if len(last) < 0.5 * rate:
         what = "Listening."
     elif np.abs(last).max() >= QUIET:
-        prediction = next(probabilities([soxr.resample(last, rate, RATE)]))
+        prediction = next(CLASSIFIER.predict([soxr.resample(last, rate, RATE)], 1))
         what = f"the last {len(last) / rate:.1f} s"
     # Gradio keeps one chunk while another is processed, and drops more: a slow model skips
     # predictions.
@@ -372,49 +356,61 @@ def predict_live(
 
 
 def bars(prediction: np.ndarray, what: str, ranked: bool = True) -> str:
-    """Probabilities as HTML, or dimensions on the scale of their ratings.
+    """Probabilities as HTML, or dimensions on the scale of their ratings, or both.
 
     Args:
-        prediction: (labels,); empty bars for NaN.
+        prediction: (outputs,); empty bars for NaN.
         what: was predicted; for NaN the reason.
         ranked: the highest probability first; dimensions keep their order.
     """
     valid = not np.isnan(prediction).any()
     order = range(len(LABELS))
     if valid and ranked and not RATED:
-        order = np.argsort(-prediction, kind="stable")
-
-    rows = []
-    for i in order:
-        width = f"{100 * np.clip(prediction[i], 0, 1):.1f}%" if valid else "0"
-        value = number(prediction[i], i) if valid else ""
-        label = f'<span class="label">{html.escape(LABELS[i])}</span>'
-        bar = f'<span class="bar"><i style="width: {width}; background: {COLORS[i]}"></i></span>'
-        rows.append(f'<li>{label}{bar}<span class="value">{value}</span></li>')
+        order = np.argsort(-prediction[: len(LABELS)], kind="stable")
+    lists = "".join(bar(prediction[i], i) for i in order)
+    lists = f"<ol>{lists}</ol>"
+    if len(OUTPUTS) > len(LABELS):
+        ratings = "".join(bar(prediction[i], i) for i in range(len(LABELS), len(OUTPUTS)))
+        lists += f"<p>Ratings</p><ol>{ratings}</ol>"
 
     headline = what
     if valid and not RATED:
         best = decided(prediction)
         if best == picture.UNKNOWN:
-            highest = LABELS[int(prediction.argmax())]
+            highest = LABELS[int(prediction[: len(LABELS)].argmax())]
             what = f"no probability reaches {THRESHOLD:.2f}, highest: {highest}; {what}"
         headline = f"<strong>{html.escape(best)}</strong> ({html.escape(what)})"
     role = ' role="status"' if ranked else ""  # read out by screen readers, but not every second
-    return f'<div class="prediction"{role}><p>{headline}</p><ol>{"".join(rows)}</ol></div>'
+    return f'<div class="prediction"{role}><p>{headline}</p>{lists}</div>'
 
 
-def number(prediction: float, label: int) -> str:
+def bar(value: float, output: int) -> str:
+    """An item of a list as HTML: the name of an output, its bar and its number."""
+    width = "0"
+    text = ""
+    if not np.isnan(value):
+        width = f"{100 * np.clip(value, 0, 1):.1f}%"
+        text = number(value, output)
+    label = f'<span class="label">{html.escape(OUTPUTS[output])}</span>'
+    style = f"width: {width}; background: {COLORS[output]}"
+    drawing = f'<span class="bar"><i style="{style}"></i></span>'
+    return f'<li>{label}{drawing}<span class="value">{text}</span></li>'
+
+
+def number(value: float, output: int) -> str:
     """A probability, or a dimension on the scale of its ratings."""
-    low, high = RANGES[label]
+    if output < len(LABELS) and not RATED:
+        return f"{value:.3f}"
+    low, high = RANGES[output]
     if BOUNDED:
-        prediction = np.clip(prediction, 0, 1)
-    return f"{low + prediction * (high - low):.2f}" if RATED else f"{prediction:.3f}"
+        value = np.clip(value, 0, 1)
+    return f"{low + value * (high - low):.2f}"
 
 
 def strips(
     predictions: list[np.ndarray], spans: list[tuple[float, float]], shown: tuple[float, float]
 ) -> str:
-    """Predictions over time as HTML, a strip for each label; NaN leaves a gap.
+    """Predictions over time as HTML, a strip for each output; NaN leaves a gap.
 
     Args:
         spans: the start and the end of each prediction in seconds.
@@ -424,7 +420,7 @@ def strips(
         return ""
     first, end = shown
     rows = []
-    for i, label in enumerate(LABELS):
+    for i, label in enumerate(OUTPUTS):
         steps = []
         values = []
         for prediction, span in zip(predictions, spans, strict=True):
@@ -444,6 +440,8 @@ def strips(
     moments = (first, (first + end) / 2, end)
     times = "".join(f"<span>{picture.clock(moment)}</span>" for moment in moments)
     full = "the highest rating" if RATED else "a probability of 1"
+    if len(OUTPUTS) > len(LABELS):
+        full += " or the highest rating"
     head = f"<p>Over time: the full height of a strip is {full}.</p>"
     return (
         f'<div class="prediction strips">{head}<ol>{"".join(rows)}</ol>'

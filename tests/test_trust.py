@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "ser_hf"
-SPACE_APP = PACKAGE.parent / "hub_cards" / "space_app.py"
+HUB_CARDS = PACKAGE.parent / "hub_cards"
 LOADERS = {"from_pretrained", "from_config", "pipeline"}
 # Calls that load no code: the method of the class itself, which its subclass calls, and a class of
 # ser_hf or of transformers that is named in the program and not in a file.
@@ -20,8 +20,8 @@ def calls_of(path):
 
 
 def loading_calls():
-    for path in (*sorted(PACKAGE.rglob("*.py")), SPACE_APP):
-        name = path.name if path == SPACE_APP else str(path.relative_to(PACKAGE))
+    for path in (*sorted(PACKAGE.rglob("*.py")), *sorted(HUB_CARDS.glob("*.py"))):
+        name = path.name if path.parent == HUB_CARDS else str(path.relative_to(PACKAGE))
         for call in calls_of(path):
             function = ast.unparse(call.func)
             if function.rpartition(".")[2] in LOADERS and (name, function) not in NO_CODE:

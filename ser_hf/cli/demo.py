@@ -6,6 +6,7 @@ import runpy
 import socket
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,14 @@ from typer import Option
 
 from ..utils.errors import UserError
 from .first_checks import announce, require_model
-from .options import Model, Revision, TrustRemoteCode, exit_on_termination
+from .options import (
+    LabelNames,
+    Model,
+    Revision,
+    TrustRemoteCode,
+    exit_on_termination,
+    names_of_labels,
+)
 
 if TYPE_CHECKING:
     from ..hub.space import Demo
@@ -28,10 +36,12 @@ def demo(
     ] = None,
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
+    label_names: LabelNames = None,
 ) -> None:
     """Open a page in your browser to try a model on.
 
-    Record, upload, or see predictions while you speak.
+    Record, upload, or see predictions while you speak. It takes every model that `ser-hf predict`
+    takes.
 
     Example: ser-hf demo runs/ravdess_crnn --port 7860
     """
@@ -40,42 +50,49 @@ def demo(
     require_model(model)
     port = _free_port(port)
     announce(model)
-    page = _demo_of(model, revision, trust_remote_code)
+    page = _demo_of(model, revision, trust_remote_code, names_of_labels(label_names))
     exit_on_termination()  # so that the recordings are deleted
     with tempfile.TemporaryDirectory(prefix="ser-hf-demo-") as folder:
         _serve(page, Path(folder), port)
 
 
-def _demo_of(model: str, revision: str | None, trust_remote_code: bool) -> "Demo":
+def _demo_of(
+    model: str,
+    revision: str | None,
+    trust_remote_code: bool,
+    label_names: Sequence[str] | None,
+) -> "Demo":
     """Return the content of the page.
 
     The page loads the model itself. It is also loaded here, to report mistakes early.
     """
     from ..hub.space import Demo
     from ..inference.load import load_classifier
-    from ..loading.files import find_file, find_weights
-    from ..loading.head_networks import PublishedClassifier
+    from ..loading.files import find_file
     from ..report.report import read_report
 
     classifier = load_classifier(
-        model, revision=revision, device="cpu", trust_remote_code=trust_remote_code
+        model,
+        revision=revision,
+        device="cpu",
+        trust_remote_code=trust_remote_code,
+        label_names=label_names,
     )
-    if isinstance(classifier.model, PublishedClassifier):
-        raise UserError(f"{model}: pipeline does not load its custom head; use ser-hf predict")
-    source = classifier.location
+    source = model if os.path.isfile(model) else classifier.location
     commit = classifier.commit
-    if commit is not None:
-        # The page's `pipeline` loads this revision, and would open its pickle.
-        find_weights(source, model, commit).require_own_revision(model)
-    report = find_file(source, "report.json", commit, required=False)
+    report = None
+    if not os.path.isfile(source):
+        report = find_file(source, "report.json", commit, required=False)
     report_page = Path(source).parent / "report" / "index.html"
     return Demo(
-        os.path.abspath(source) if os.path.isdir(source) else source,
+        os.path.abspath(source) if os.path.exists(source) else source,
         report=read_report(Path(report)) if report else None,
         report_page=str(report_page) if report_page.is_file() else None,
         revision=commit,
         trust_remote_code=trust_remote_code,
         window=classifier.evaluation_window,
+        label_names=label_names,
+        local=True,
     )
 
 

@@ -194,8 +194,9 @@ def corpus_recipe(
             raise UserError(f"{word}: expected an option of the corpus as key=value")
         key = word if word.startswith(("corpus.", "protocol.")) else f"corpus.{word}"
         overrides.append(key)
-        if key.startswith("corpus.targets="):
-            values["task"] = "dimensions"
+    keys = [key.partition("=")[0] for key in overrides]
+    if "corpus.targets" in keys:
+        values["task"] = "emotions+dimensions" if "corpus.partial" in keys else "dimensions"
     return read_recipe(values, overrides)
 
 

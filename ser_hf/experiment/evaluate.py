@@ -5,17 +5,17 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 from datasets import Dataset
 
 from ..audio import WaveformStore, prepare
 from ..audio.build_store import notes_about_recordings
 from ..corpora import Corpus, corpus_facts, corpus_settings, read_corpus, sources_facts
-from ..corpora.targets import names_of
 from ..evaluation.abstention import evaluated_threshold
 from ..evaluation.degenerate import CheckedModel, degenerate
 from ..evaluation.maps import ClipMap, map_embeddings, no_map, require_installed, sampled_clips
@@ -24,7 +24,7 @@ from ..evaluation.sections import Abstention, Adaptation, Robustness
 from ..evaluation.summary import evaluate_predictions
 from ..evaluation.tasks import DIMENSIONS, MULTI_LABEL
 from ..inference.adaptation import EmbeddingStatistics
-from ..inference.batches import classify, classify_and_embed
+from ..inference.batches import classify_and_embed, classify_targets
 from ..inference.classifier import Classifier
 from ..inference.load import load_classifier
 from ..inference.predict import statistics_for
@@ -43,15 +43,14 @@ from .evaluated_clips import (
     EvaluationOptions,
     select_test_clips,
 )
-from .hardest_clips import show_hardest
-from .label_mapping import (
-    DimensionMapping,
-    LabelMapping,
-    SetMapping,
-    dimension_mapping,
-    label_mapping,
-    predictions_in_classes,
+from .evaluated_targets import (
+    EvaluatedTargets,
+    evaluated_targets,
+    predictions_on,
+    task_of_predictions,
 )
+from .hardest_clips import show_hardest
+from .label_mapping import LabelMapping, dimension_mapping, label_mapping
 from .provenance import TrainingProvenance, recognized_speakers, training_provenance
 from .robustness import OpenedConditions, open_conditions, robustness_of
 from .sections import environment_section, extended
@@ -69,11 +68,15 @@ class _Predicted:
 
 @dataclasses.dataclass(frozen=True)
 class _PreparedClips:
-    """The evaluated clips, and their waveforms as the model prepares them."""
+    """The evaluated clips, and their waveforms as the model prepares them.
+
+    `labeled` are the rows of the clips with a label; the others have ratings only.
+    """
 
     selected: EvaluatedClips
     dataset: Dataset
     store: WaveformStore
+    labeled: list[int]
 
     def audit(self) -> Audit:
         """The audit of the clips, with the number of equal recordings."""
@@ -193,7 +196,8 @@ def evaluate_on_corpus(
         citation: description of the corpus for the page, from `corpus_facts`.
     """
     began = time.perf_counter()
-    mapping = _mapping_on(model, corpus)
+    targets = evaluated_targets(model.classifier, model.mapping, corpus)
+    mapping = targets.main
     # What cannot work is refused before clips are decoded.
     opened = _open_conditions(model.classifier, settings) if settings.robustness else None
     statistics = None
@@ -201,16 +205,16 @@ def evaluate_on_corpus(
         statistics = statistics_for(model.classifier, settings.adapt_from, settings.batch_size)
     settings = _on_trained_fold(settings, model.provenance)
 
-    clips = _prepared_clips(model, corpus, mapping, settings)
+    clips = _prepared_clips(model, corpus, targets, settings)
     notes = notes_about_recordings(clips.dataset, clips.store)
     for note in notes:
         logger.warning("%s", note)
 
-    predicted = _predict(clips.dataset, clips.store, model.classifier, mapping, settings)
+    predicted = _predict(clips, model.classifier, targets, settings)
     predictions = predicted.predictions
     if predictions.task is MULTI_LABEL:
         predictions = predictions.with_threshold(model.classifier.label_threshold)
-    report = _make_report(name, model, mapping, corpus, clips.selected, predictions, settings)
+    report = _make_report(name, model, targets, corpus, clips.selected, predictions, settings)
     if predictions.task.one_label:
         report = extended(report, abstention=_abstention(model, mapping, predictions, settings))
     if settings.adapt is not None:
@@ -266,33 +270,34 @@ def evaluate_on_corpus(
 
 
 def _prepared_clips(
-    model: EvaluatedModel, corpus: Corpus, mapping: LabelMapping, settings: EvaluationOptions
+    model: EvaluatedModel, corpus: Corpus, targets: EvaluatedTargets, settings: EvaluationOptions
 ) -> _PreparedClips:
     """Select the clips whose speakers are new to the model, and decode them.
 
     Speakers whose names the model does not know may be recognized by their recordings. These are
     known after decoding; then the clips are selected again.
     """
-    selected = select_test_clips(corpus, mapping.classes, model.provenance, settings)
+    selected = select_test_clips(corpus, targets.labels, model.provenance, settings)
     dataset, store = _prepare(selected.dataset, model.classifier, settings)
     recognized = recognized_speakers(dataset, model.provenance)
     if recognized:
         selected = select_test_clips(
-            corpus, mapping.classes, model.provenance, settings, recognized=recognized
+            corpus, targets.labels, model.provenance, settings, recognized=recognized
         )
         dataset, store = _prepare(selected.dataset, model.classifier, settings)
-    return _PreparedClips(selected, dataset, store)
+    return _PreparedClips(selected, dataset, store, targets.labeled_rows(dataset))
 
 
 def _unprepared(
     clips: _PreparedClips, classifier: Classifier, settings: EvaluationOptions
-) -> WaveformStore:
-    """The recordings as they are: degraded copies are made before the model's preparation."""
-    if classifier.preparation == Preparation():
-        return clips.store
-    rate = classifier.extractor.sampling_rate
-    _, store = prepare(clips.selected.dataset, rate, settings.cache_dir, Preparation())
-    return store
+) -> list[np.ndarray]:
+    """The recordings with a label as they are: the model's preparation follows degradation."""
+    store = clips.store
+    if classifier.preparation != Preparation():
+        rate = classifier.extractor.sampling_rate
+        _, store = prepare(clips.selected.dataset, rate, settings.cache_dir, Preparation())
+    # They are views into the store, which take no memory.
+    return [store[row] for row in clips.labeled]
 
 
 def _adaptation(
@@ -308,7 +313,7 @@ def _adaptation(
         model.classifier,
         mapping,
         predictions,
-        [clips.store[row] for row in range(len(clips.dataset))],
+        [clips.store[row] for row in clips.labeled],
         settings.adapt,
         statistics=statistics,
         window=settings.window,
@@ -347,30 +352,6 @@ def _abstention(
     )
 
 
-def _mapping_on(model: EvaluatedModel, corpus: Corpus) -> LabelMapping:
-    """The mapping of a model for a corpus; both must have labels, or both dimensions.
-
-    A model whose clips may have several labels is evaluated with sets of labels if the corpus has
-    votes, otherwise by its most probable label.
-    """
-    targets = _targets(corpus)
-    if isinstance(model.mapping, DimensionMapping):
-        return model.mapping.on(targets)
-    if targets:
-        reason = "predicts labels, no dimensions"
-        if model.classifier.rating_ranges:
-            reason = "is evaluated by its labels, not by its ratings"
-        raise UserError(f"corpus.targets: {model.classifier.source} {reason}; leave it out")
-    if model.classifier.task is MULTI_LABEL and "votes" in corpus.dataset.column_names:
-        return SetMapping(**dataclasses.asdict(model.mapping))
-    return model.mapping
-
-
-def _targets(corpus: Corpus) -> list[str]:
-    """The dimensions in which the clips of a corpus are rated; empty without ratings."""
-    return names_of(corpus.dataset) if "targets" in corpus.dataset.features else []
-
-
 def _on_trained_fold(
     settings: EvaluationOptions, provenance: TrainingProvenance | None
 ) -> EvaluationOptions:
@@ -392,34 +373,38 @@ def _prepare(
 
 
 def _predict(
-    dataset: Dataset,
-    store: WaveformStore,
+    clips: _PreparedClips,
     classifier: Classifier,
-    mapping: LabelMapping,
+    targets: EvaluatedTargets,
     settings: EvaluationOptions,
 ) -> _Predicted:
-    """Apply the model to the clips, and map its outputs to the evaluated classes.
+    """Apply the model to the clips, and map its outputs to the evaluated targets.
 
     The embeddings for the map are computed in the same pass.
     """
-    ids = dataset["id"][:]
+    ids = clips.dataset["id"][:]
     method = settings.map
-    with_map = method is not None and has_embeddings(classifier, store[0])
+    with_map = method is not None and has_embeddings(classifier, clips.store[0])
     if not with_map:
-        outputs = classify(
-            classifier, store, ids, window=settings.window, batch_size=settings.batch_size
+        classified = classify_targets(
+            classifier, clips.store, ids, window=settings.window, batch_size=settings.batch_size
         )
-        predictions = predictions_in_classes(dataset, mapping, mapping.to_classes(outputs))
-        missing = no_map(method, len(ids), NO_EMBEDDINGS) if method else None
+        predictions = predictions_on(clips.dataset, targets, classified, clips.labeled)
+        missing = no_map(method, len(predictions), NO_EMBEDDINGS) if method else None
         return _Predicted(predictions, missing)
 
-    rows = sampled_clips(len(ids))
+    shown = sampled_clips(len(clips.labeled))
     embedded = classify_and_embed(
-        classifier, store, ids, rows, window=settings.window, batch_size=settings.batch_size
+        classifier,
+        clips.store,
+        ids,
+        np.asarray(clips.labeled)[shown],
+        window=settings.window,
+        batch_size=settings.batch_size,
     )
-    predictions = predictions_in_classes(dataset, mapping, mapping.to_classes(embedded.predictions))
+    predictions = predictions_on(clips.dataset, targets, embedded, clips.labeled)
     clip_map = map_embeddings(
-        predictions.only(rows), embedded.vectors, method, of_clips=len(predictions)
+        predictions.only(shown), embedded.vectors, method, of_clips=len(predictions)
     )
     return _Predicted(predictions, clip_map)
 
@@ -436,7 +421,7 @@ def _open_conditions(classifier: Classifier, settings: EvaluationOptions) -> Ope
 
 
 def _robustness(
-    recordings: WaveformStore,
+    recordings: Sequence[np.ndarray],
     classifier: Classifier,
     mapping: LabelMapping,
     predictions: Predictions,
@@ -461,7 +446,7 @@ def _robustness(
 def _make_report(
     name: str,
     model: EvaluatedModel,
-    mapping: LabelMapping,
+    targets: EvaluatedTargets,
     corpus: Corpus,
     clips: EvaluatedClips,
     predictions: Predictions,
@@ -471,15 +456,16 @@ def _make_report(
     results = evaluate_predictions(
         predictions, bootstrap=settings.bootstrap, confidence=settings.confidence
     )
+    mapping = targets.main
     checked_model = CheckedModel(names=mapping.classes, confusion=results.confusion)
     warnings = [*degenerate(checked_model), *results.warnings]
-    has_targets = bool(_targets(corpus))
+    task = task_of_predictions(predictions)
     ranges = {}
-    if has_targets:
-        ranges = {dimension: corpus.ranges[dimension] for dimension in mapping.classes}
+    if task.has_ratings:
+        ranges = {dimension: corpus.ranges[dimension] for dimension in targets.dimensions}
     return Report(
         name=name,
-        task=predictions.task.name,
+        task=task.name,
         ranges=ranges,
         kind="evaluation",
         evaluated_split="test",
@@ -493,7 +479,7 @@ def _make_report(
         parts={},
         history=[],
         environment=environment_section(),
-        class_distribution=None if has_targets else _class_distribution(predictions),
+        class_distribution=_class_distribution(predictions) if task.has_classes else None,
         **results.model_copy(update={"warnings": warnings}).filled(),
     )
 

@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 from datasets import Dataset
 from pydantic import Field, model_validator
 
 from ..audio.decode import SHORTEST
 from ..corpora import Corpus
 from ..corpora.speakers import KnownSpeakers
+from ..corpora.targets import targets_of
 from ..evaluation.sections import MapMethod
 from ..inference.adaptation import Grouping
 from ..protocols import PARTS, fingerprint, may_share, split_corpus
@@ -128,7 +130,9 @@ def select_test_clips(
     settings: EvaluationOptions,
     recognized: Collection[str] = (),
 ) -> EvaluatedClips:
-    """Select the clips whose label is among the classes and whose speaker is new to the model.
+    """Select the clips that have a target of the model, and whose speaker is new to the model.
+
+    These are the clips with a label among the classes, and clips with ratings.
 
     Speakers are the same if their names differ in their spelling only
     (`ser_hf.corpora.speakers`).
@@ -138,6 +142,7 @@ def select_test_clips(
     report describes the leak.
 
     Args:
+        classes: the labels that are evaluated; empty for a model of dimensions.
         recognized: speakers of the corpus with recordings that the model was trained on, from
             `recognized_speakers`.
 
@@ -206,22 +211,35 @@ def _suitable_rows(
     Args:
         excluded: speaker -> why the speaker's clips are left out.
     """
-    has_ratings = "targets" in dataset.features
-    label_names = dataset.features["label"].names
-    labels = dataset["label"][:]
+    rated = rated_rows(dataset)
+    labels = labels_of(dataset)
     speakers = dataset["speaker"][:]
     suitable = []
     left_out: Counter[str] = Counter()
     for row in rows:
-        label = label_names[labels[row]]
-        if not has_ratings and label not in classes:
-            left_out[f"the model has no label for {label}"] += 1
+        if labels[row] not in classes and not rated[row]:
+            missing = f"the model has no label for {labels[row]}"
+            left_out[missing if classes else "they have no ratings"] += 1
         elif speakers[row] in excluded:
             left_out[excluded[speakers[row]]] += 1
         else:
             suitable.append(row)
     reasons = [f"{count} {_LEFT_OUT}: {reason}." for reason, count in left_out.items()]
     return suitable, reasons
+
+
+def labels_of(dataset: Dataset) -> list[str | None]:
+    """The label of each clip; None for a clip that has ratings only (`corpus.partial`)."""
+    names = dataset.features["label"].names
+    return [None if label < 0 else names[label] for label in dataset["label"][:]]
+
+
+def rated_rows(dataset: Dataset) -> np.ndarray:
+    """Whether each clip has a rating for each target of the corpus, bool (clips,)."""
+    targets = targets_of(dataset, range(len(dataset)))
+    if targets is None:
+        return np.zeros(len(dataset), dtype=bool)
+    return ~np.isnan(targets).any(axis=1)
 
 
 def clips_of_training(notes: Sequence[str]) -> int:

@@ -8,6 +8,7 @@ from datasets import Dataset
 
 from ..corpora.schema import EMOTIONS
 from ..corpora.targets import ALIASES, above_limit
+from ..evaluation import tasks
 from ..evaluation.predictions import Predictions, of_rows
 from ..evaluation.tasks import DIMENSIONS, MULTI_LABEL
 from ..report.sections import LabelMapping as LabelRow
@@ -195,7 +196,8 @@ def predictions_in_classes(
         probabilities: probabilities (clips, classes) or values (clips, dimensions), in the order
             of the mapping's classes.
     """
-    of_corpus = of_rows(dataset, range(len(dataset)), np.zeros((len(dataset), 1)))
+    task = DIMENSIONS if isinstance(mapping, DimensionMapping) else tasks.EMOTIONS
+    of_corpus = of_rows(dataset, range(len(dataset)), np.zeros((len(dataset), 1)), task)
     if isinstance(mapping, DimensionMapping):
         columns = [of_corpus.names.index(name) for name in mapping.classes]
         return dataclasses.replace(

@@ -18,12 +18,14 @@ from datasets import Dataset
 from ..audio import AudioError
 from ..corpora import Corpus, corpus_facts
 from ..evaluation.metrics import NAMES, definitions
+from ..evaluation.tasks import DIMENSIONS, Task
 from ..inference.load import model_digest
 from ..report.report import Report, read_report
 from ..utils.cache import key_of
 from ..utils.environment import __version__
 from ..utils.errors import UserError
-from ..utils.executor import Jobs, Task, run_all
+from ..utils.executor import Jobs, run_all
+from ..utils.executor import Task as JobTask
 from .compare import check_output
 from .data import load_recipe_corpus
 from .evaluate import EvaluatedModel, evaluate_on_corpus, load_evaluated_model
@@ -237,7 +239,7 @@ def matrix_corpus(
         is_name = isinstance(protocol, str)
         recipe_values["protocol"] = {"name": protocol} if is_name else dict(protocol)
     if "targets" in options:
-        recipe_values["task"] = "dimensions"
+        recipe_values["task"] = "emotions+dimensions" if "partial" in options else "dimensions"
     recipe = read_recipe(recipe_values)
     if protocol is not None:
         settings = settings.replace(
@@ -288,7 +290,7 @@ def run_matrix(
     for column in columns:
         for task in column.tasks.values():
             meanings = definitions(task)
-            shown |= {name: meanings[name] for name in task.compared}
+            shown |= {name: meanings[name] for name in _shown_metrics(task)}
     matrix = Matrix(
         models=[model.name for model in models],
         corpora=names,
@@ -333,7 +335,7 @@ class _Column:
 
     def __init__(self, corpus: MatrixCorpus):
         self.corpus = corpus
-        self.tasks: dict[str, Any] = {}
+        self.tasks: dict[str, Task] = {}
         self._read: Corpus | None = None
         self._fingerprint: str | None = None
         self._error: Exception | None = None
@@ -397,7 +399,7 @@ def _evaluate_side_by_side(
             except Exception:  # it is reported with the cell
                 continue
             if overwrite or not cell.is_dir():
-                task = Task(
+                task = JobTask(
                     name=_name_of_cell(row, column),
                     function=_evaluate_in_process,
                     arguments=(row.model, column.corpus, cell),
@@ -473,12 +475,20 @@ def _cell_of_report(report: Report, model: str, corpus: str, folder: str) -> Mat
         metric=metric,
         value=report.metrics[metric],
         interval=None if interval is None else tuple(interval),
-        metrics={name: report.metrics[name] for name in report.measured.compared},
+        metrics={name: report.metrics[name] for name in _shown_metrics(report.measured)},
         labels=_evaluated_labels(report),
         protocol=report.protocol.name,
         clips=report.clips,
         speakers=len(tested),
     )
+
+
+def _shown_metrics(task: Task) -> list[str]:
+    """The metrics of a cell; a model of labels and ratings has the main metric of both."""
+    names = list(task.compared)
+    if task.has_ratings and DIMENSIONS.main not in names:
+        names.append(DIMENSIONS.main)
+    return names
 
 
 def _evaluated_labels(report: Report) -> list[str]:

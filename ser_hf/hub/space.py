@@ -1,7 +1,7 @@
 """The demo of a model as a Gradio Space, whose files do not need ser_hf."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from huggingface_hub import SpaceCardData, constants
@@ -30,9 +30,12 @@ praatio>=6.2,<7
 # The files of the page, and where they are in hub_cards.
 PAGE_FILES = {
     "app.py": "space_app.py",
+    "model.py": "space_model.py",
     "picture.py": "space_picture.py",
     "turns.py": "space_turns.py",
 }
+# The file of a page on this machine that takes the place of model.py.
+LOCAL_MODEL = "demo_model.py"
 LIMITS = [
     "Its model card describes its training data and how well it performs. Expect lower accuracy on "
     "other speakers, languages, telephones and noise.",
@@ -53,6 +56,9 @@ class Demo:
         model: a Hub id, or a folder for a page on this machine.
         window: seconds of evaluation windows (`evaluation.window` of the model's recipe).
         report_page: a URL or path.
+        label_names: the names of the outputs, in place of those of the model.
+        local: a page on this machine, which loads the model by ser_hf, as `ser-hf predict` does.
+            A Space loads it by transformers.
     """
 
     model: str
@@ -61,6 +67,8 @@ class Demo:
     trust_remote_code: bool = False
     window: float | None = None
     report_page: str | None = None
+    label_names: Sequence[str] | None = None
+    local: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +85,7 @@ class SpaceFacts:
         limits: the warnings of the page.
         colors: a color for each label.
         links: URLs, by the text of the link.
+        label_names: the names of the outputs on a page of this machine; None for the model's.
     """
 
     model: str
@@ -89,6 +98,7 @@ class SpaceFacts:
     limits: list[str]
     colors: Mapping[str, str]
     links: dict[str, str]
+    label_names: list[str] | None = None
 
 
 def write_space(folder: str | Path, demo: Demo) -> Path:
@@ -106,14 +116,15 @@ def write_space(folder: str | Path, demo: Demo) -> Path:
     folder = Path(folder)
     report = demo.report
     _require_replaceable(folder)
-    on_hub = not Path(demo.model).is_dir()
+    on_hub = not Path(demo.model).exists()
     facts = _facts(demo, on_hub)
     requirements = REQUIREMENTS
     if report and "openSMILE" in report.model.preparation:
         requirements += OPENSMILE
     with atomic_folder(folder, "folder") as partial:
         for name, source in PAGE_FILES.items():
-            (partial / name).write_bytes((packaged("hub_cards") / source).read_bytes())
+            file = LOCAL_MODEL if demo.local and name == "model.py" else source
+            (partial / name).write_bytes((packaged("hub_cards") / file).read_bytes())
         (partial / "requirements.txt").write_text(requirements, encoding="utf-8")
         write_json(partial / "facts.json", dataclasses.asdict(facts))
         (partial / "README.md").write_text(_readme(facts, on_hub), encoding="utf-8")
@@ -150,6 +161,7 @@ def _facts(demo: Demo, on_hub: bool) -> SpaceFacts:
         limits=LIMITS,
         colors=EMOTION_COLORS,
         links=links,
+        label_names=None if demo.label_names is None else list(demo.label_names),
     )
 
 

@@ -312,28 +312,68 @@ def classify(
     Returns:
         Probabilities or values, float32 (clips, labels).
     """
+    return classify_targets(
+        classifier, waveforms, ids, window=window, batch_size=batch_size, progress=progress
+    ).predictions
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifiedClips:
+    """Predictions of clips for each target of a model.
+
+    Args:
+        predictions: probabilities or values of all clips, float32 (clips, labels).
+        ratings: values from 0 to 1 of the dimensions that the model predicts beside its labels,
+            float32 (clips, dimensions); None for other models.
+    """
+
+    predictions: np.ndarray
+    ratings: np.ndarray | None
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddedClips(ClassifiedClips):
+    """Predictions of clips with the embeddings of some of them.
+
+    Args:
+        vectors: embeddings of the selected clips, float32 (selected clips, size).
+    """
+
+    vectors: np.ndarray
+
+
+def classify_targets(
+    classifier: Classifier,
+    waveforms: Sequence[np.ndarray],
+    ids: Sequence[str],
+    *,
+    window: float | None = None,
+    batch_size: int = 16,
+    progress: bool = True,
+) -> ClassifiedClips:
+    """Predict prepared clips as `classify` does, with the ratings of a model of both."""
     predictions = []
+    ratings = []
     outputs_of_chunks = _clip_outputs(
         classifier, waveforms, ids, window=window, batch_size=batch_size, progress=progress
     )
     for clips in outputs_of_chunks:
-        predictions.append(
-            activated(clips.logits, classifier.problem_type, bounded=classifier.bounded)
-        )
-    return np.concatenate(predictions)
+        predictions.append(_predictions_of(clips, classifier))
+        if clips.ratings is not None:
+            ratings.append(bounded_ratings(clips.ratings))
+    return ClassifiedClips(
+        np.concatenate(predictions), np.concatenate(ratings) if ratings else None
+    )
 
 
-@dataclasses.dataclass(frozen=True)
-class EmbeddedClips:
-    """Predictions of clips with the embeddings of some of them.
+def _predictions_of(clips: ModelOutputs, classifier: Classifier) -> np.ndarray:
+    """The probabilities or values of clips, float32 (clips, labels)."""
+    return activated(clips.logits, classifier.problem_type, bounded=classifier.bounded)
 
-    Args:
-        predictions: probabilities or values of all clips, float32 (clips, labels).
-        vectors: embeddings of the selected clips, float32 (selected clips, size).
-    """
 
-    predictions: np.ndarray
-    vectors: np.ndarray
+def bounded_ratings(ratings: np.ndarray) -> np.ndarray:
+    """Values of dimensions beside labels, clamped to 0 and 1, where the scale of ratings ends."""
+    return ratings.clip(0, 1)
 
 
 def classify_and_embed(
@@ -359,6 +399,7 @@ def classify_and_embed(
     selected = np.zeros(len(ids), dtype=bool)
     selected[rows] = True
     predictions = []
+    ratings = []
     vectors = []
     begin = 0
     with capture_embeddings(classifier) as take_vectors:
@@ -373,12 +414,16 @@ def classify_and_embed(
         )
         for clips in outputs_of_chunks:
             end = begin + len(clips.logits)
-            predictions.append(
-                activated(clips.logits, classifier.problem_type, bounded=classifier.bounded)
-            )
+            predictions.append(_predictions_of(clips, classifier))
+            if clips.ratings is not None:
+                ratings.append(bounded_ratings(clips.ratings))
             vectors.append(clips.vectors[selected[begin:end]])
             begin = end
-    return EmbeddedClips(np.concatenate(predictions), np.concatenate(vectors))
+    return EmbeddedClips(
+        predictions=np.concatenate(predictions),
+        ratings=np.concatenate(ratings) if ratings else None,
+        vectors=np.concatenate(vectors),
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ..evaluation.label_sets import set_text
 from ..evaluation.probabilities import activated
 from ..evaluation.rating_scale import outside_scale
 from ..utils.environment import __version__
-from .batches import ModelOutputs
+from .batches import ModelOutputs, bounded_ratings
 from .chunks import Chunk
 from .decisions import UNKNOWN, Decision
 
@@ -145,7 +145,7 @@ def table(
 
     columns |= prediction_columns(clips.logits, metadata, decision)
     if clips.ratings is not None:
-        bounded = clips.ratings.clip(0, 1)  # the scale of the ratings ends there
+        bounded = bounded_ratings(clips.ratings)
         columns[VALUES] = of_lists(on_scale(bounded, metadata.rating_ranges))
     if clips.vectors is not None:
         columns["embedding"] = of_lists(clips.vectors)

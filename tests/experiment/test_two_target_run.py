@@ -163,6 +163,44 @@ def test_prediction_pipeline_and_export_agree(run, recipe, tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_evaluate_measures_labels_and_ratings(run, recipe, tmp_path, capsys):
+    folder, report = run
+    output = tmp_path / "evaluation"
+    arguments = ["evaluate", str(folder), "--recipe", str(folder), "--output", str(output)]
+    assert cli.main([*arguments, "--bootstrap", "20"]) == 0
+    assert "CCC" in capsys.readouterr().out
+    evaluated = read_report(output / "report.json")
+    assert evaluated.task == "emotions+dimensions"
+    assert (evaluated.clips, evaluated.rated_clips) == (report.clips, report.rated_clips)
+    for name in ("uar", "wa", "ccc", "mae"):
+        assert evaluated.metrics[name] == pytest.approx(report.metrics[name], abs=1e-4)
+    assert list(evaluated.per_dimension) == TARGETS == list(evaluated.ranges)
+    assert (output / "dimensions.png").is_file()
+
+    # Without ratings in the corpus, only the labels are evaluated.
+    labels_only = {"labels": report.labels, "on_unknown": "skip"}
+    root = recipe["corpus"]["root"]
+    of_labels = ser_hf.evaluate_model(
+        folder, "csv", root, settings=labels_only, training_speakers=True, bootstrap=20, map=None
+    )
+    assert of_labels.task == "emotions"
+    assert "ccc" not in of_labels.metrics
+
+
+@pytest.mark.slow
+def test_a_matrix_has_both_figures_of_a_model_of_both(run, recipe, tmp_path):
+    folder, report = run
+    corpus = {key: value for key, value in recipe["corpus"].items() if key != "name"}
+    matrix = ser_hf.evaluate_matrix(
+        [folder], {"csv": corpus}, tmp_path / "matrix", map=None, bootstrap=20, hardest_clips=0
+    )
+    (cell,) = matrix.cells
+    assert cell.error is None
+    assert {"uar", "ccc"} <= set(cell.metrics)
+    assert cell.labels == report.labels
+
+
+@pytest.mark.slow
 def test_folds_and_seeds_have_means_of_both(recipe, tmp_path):
     overrides = ["protocol={name: kfold, k: 3, near_duplicates: skip}", "protocol.folds=[1, 2]"]
     report = ser_hf.run_recipe(recipe, [*overrides, f"output_dir={tmp_path / 'folds'}"])

@@ -26,7 +26,7 @@ def specifiers(lines):
 def test_its_card_and_requirements_are_what_the_hub_needs(tmp_path):
     folder = write_space(tmp_path / "space", Demo("tester/voices", Report.from_dict(REPORT)))
     names = {path.name for path in folder.iterdir()}
-    page = {"app.py", "picture.py", "turns.py"}
+    page = {"app.py", "model.py", "picture.py", "turns.py"}
     assert names == page | {"requirements.txt", "README.md", "facts.json"}
     card = SpaceCard.load(folder / "README.md")
     assert card.data.sdk == "gradio"
