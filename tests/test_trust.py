@@ -10,7 +10,10 @@ HUB_CARDS = PACKAGE.parent / "hub_cards"
 LOADERS = {"from_pretrained", "from_config", "pipeline"}
 # Calls that load no code: the method of the class itself, which its subclass calls, and a class of
 # ser_hf or of transformers that is named in the program and not in a file.
-NO_CODE = {("models/modeling_mfcc.py", "super().from_pretrained")}
+NO_CODE = {
+    ("models/modeling_mfcc.py", "super().from_pretrained"),
+    ("space_model.py", "self.pipeline"),  # a loaded pipeline predicts
+}
 
 
 def calls_of(path):

@@ -278,7 +278,9 @@ def _draw_speakers(
     most = max(0, len(candidates) - left)
     if count > most:
         raise UserError(
-            f"{key}: {share} of {total} speakers is {count}; at most {most} can be drawn"
+            f"{key}: {share} of {total} speakers is {count}; at most {most} can be drawn; "
+            "use a smaller share or more speakers, or protocol.name=sentence_disjoint, which "
+            "tests new sentences of the same speakers"
         )
     if count == len(candidates):
         return candidates
