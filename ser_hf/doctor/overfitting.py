@@ -77,7 +77,10 @@ def check_overfitting(case: Case) -> Outcome:
         return Outcome(text, values=values)
     if _needs_time(loop):
         return left_out(f"{text}: too few steps in {case.seconds:g} s; allow more with --seconds")
-    return Outcome(text, [_problem(case, loop, text)], values)
+    problem = _rate_problem(case, loop, text)
+    if problem is None and loop.steps < _STEPS:
+        return left_out(f"{text}: too few steps in {case.seconds:g} s; allow more with --seconds")
+    return Outcome(text, [problem or _nothing_learned(loop, text)], values)
 
 
 def _needs_time(loop: Loop) -> bool:
@@ -143,8 +146,8 @@ def few_clips(clips: Dataset) -> Dataset:
     return clips.select(np.sort(chosen))
 
 
-def _problem(case: Case, loop: Loop, text: str) -> Problem:
-    """Name the fault of a training that has not learned, by trials with other rates."""
+def _rate_problem(case: Case, loop: Loop, text: str) -> Problem | None:
+    """Try other rates after a training that has not learned; None if the rate is not the fault."""
     rate = case.run.recipe.training.learning_rate
     fell = loop.first_loss - loop.last_loss
     too_high = loop.diverged or fell < 0
@@ -168,7 +171,11 @@ def _problem(case: Case, loop: Loop, text: str) -> Problem:
             "lower training.learning_rate and training.head_learning_rate, and use "
             "training.precision: fp32",
         )
-    if fell < _HARDLY * loop.first_loss:
+    return None
+
+
+def _nothing_learned(loop: Loop, text: str) -> Problem:
+    if loop.last_loss > (1 - _HARDLY) * loop.first_loss:
         text += ": the loss hardly changes, also at other rates"
     return Problem(
         Fault.NOTHING_LEARNED,

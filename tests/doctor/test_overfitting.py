@@ -54,6 +54,18 @@ def test_frozen_parameters_and_too_little_time_are_no_verdict(tmp_path):
     assert "--seconds" in outcome.text
 
 
+def test_a_training_that_the_time_ends_is_no_verdict_at_any_rate(tmp_path, monkeypatch):
+    """A network that ignores its input, on a machine that is slow."""
+
+    def learn(case, factor, seconds, steps):
+        return overfitting.Loop(50, 1.8, 1.8, 0.1, learned=False)
+
+    monkeypatch.setattr(overfitting, "learn_few_clips", learn)
+    outcome = checked(tmp_path, 0.01)
+    assert outcome.is_left_out
+    assert "--seconds" in outcome.text
+
+
 def test_scikit_learn_has_no_rate(tmp_path):
     case = case_of(tmp_path, model={"architecture": "mfcc_linear"}, training={})
     assert check_overfitting(case).is_left_out
