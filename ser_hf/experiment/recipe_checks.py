@@ -5,6 +5,9 @@ Checks within one section are in the class of this section. Each check function 
 """
 
 import dataclasses
+import os
+import shutil
+import sys
 from typing import TYPE_CHECKING
 
 from ..evaluation.maps import require_installed
@@ -50,6 +53,7 @@ def check(recipe: Recipe) -> None:
     _check_balance(recipe)
     _check_checkpoint(recipe)
     _check_network(recipe)
+    _check_compiled(recipe)
     _check_solver_of_model(recipe)
     _check_frozen(recipe)
     _check_lora(recipe)
@@ -234,6 +238,27 @@ def _check_network(recipe: Recipe) -> None:
         raise UserError("training.activation_checkpointing: for encoders only; leave it out")
     # Raises for options that do not fit each other.
     plan_network(model.architecture, recipe.audio.sampling_rate, model.options)
+
+
+def _check_compiled(recipe: Recipe) -> None:
+    """Refuse compilation of networks for which it takes longer than training, or cannot start."""
+    training = recipe.training
+    # transformers compiles as well if only one of the other two keys is set
+    for key in ("torch_compile", "torch_compile_backend", "torch_compile_mode"):
+        if not getattr(training, key):
+            continue
+        if recipe.model.architecture != ENCODER:
+            raise UserError(
+                f"training.{key}: for encoders only; {recipe.model.architecture} would be compiled "
+                "for minutes, and again for other lengths of clips; leave it out"
+            )
+        compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+        with_inductor = training.torch_compile_backend in (None, "inductor")
+        if with_inductor and os.name == "posix" and shutil.which(compiler) is None:
+            raise UserError(
+                f"training.{key}: needs a C++ compiler, and {compiler} is not installed; install "
+                "it, name another one in the variable CXX, or leave the key out"
+            )
 
 
 def _check_solver_of_model(recipe: Recipe) -> None:

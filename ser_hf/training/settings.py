@@ -352,9 +352,10 @@ class TrainerSettings(Settings):
     activation_checkpointing_kwargs: Annotated[
         dict[str, Any] | str | None, Field(description="arguments of activation checkpointing")
     ] = None
-    torch_compile: Annotated[bool, Field(description="compile the network with torch.compile")] = (
-        False
-    )
+    torch_compile: Annotated[
+        bool,
+        Field(description="compile an encoder with torch.compile, which needs a C++ compiler"),
+    ] = False
     torch_compile_backend: Annotated[
         str | None, Field(description="backend of torch.compile; null: inductor")
     ] = None

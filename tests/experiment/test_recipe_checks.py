@@ -59,6 +59,9 @@ def test_what_scikit_learn_would_ignore_is_refused():
         (CRNN, ["freeze.cache=true", "augment.gain={probability: 1}"], "freeze.cache"),
         (CRNN, ["freeze.cache=true", "augment.mixup={probability: 1}"], "freeze.cache"),
         (CRNN, ["training.activation_checkpointing=true"], "training.activation_checkpointing"),
+        (CRNN, ["training.torch_compile=true"], "training.torch_compile"),
+        # transformers compiles with this key alone, too
+        (BYOLS, ["training.torch_compile_mode=default"], "training.torch_compile_mode"),
         (CRNN, ["training.report_to=mlflow"], "training.report_to"),
         (CRNN, ["evaluation.per_speaker=true"], "evaluation.per_speaker"),
         (BYOLS, ["model.checkpoint=null"], "model.checkpoint"),
@@ -76,6 +79,17 @@ def test_what_scikit_learn_would_ignore_is_refused():
 )
 def test_a_contradiction_is_named_by_its_key(source, overrides, key):
     assert refusal(source, *overrides).startswith(f"{key}: ")
+
+
+def test_compilation_without_a_compiler_is_refused(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    compiled = "training.torch_compile=true"
+    assert refusal(ENCODER, compiled).startswith(
+        "training.torch_compile: needs a C++ compiler, and no-such-compiler is not installed"
+    )
+    # this backend compiles no C++
+    recipe = read_recipe(ENCODER, [compiled, "training.torch_compile_backend=aot_eager"])
+    assert recipe.training.torch_compile
 
 
 @pytest.mark.parametrize("pooling", FIXED_POOLINGS)
