@@ -13,13 +13,19 @@ import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedModel, SequenceFeatureExtractor, Wav2Vec2FeatureExtractor
+from transformers.modeling_outputs import ModelOutput
 
 from ..loading.encoders import ENCODERS, encoder_config, shortest_clip, takes_waveforms
 from ..models import preparation as numpy_steps
 from ..models.configuration import RANGES_KEY
 from ..models.layers import ConvBlock, ConvBlock1d
+from ..models.modeling_base import AcousticClassifier
 from ..models.modeling_pooled_encoder import shortest_waveform
-from ..models.modeling_resnet import ResidualBlock
+from ..models.modeling_resnet import (
+    ResidualBlock,
+    SeparableBlock,
+    SEResNetForAudioClassification,
+)
 from ..models.preparation import Preparation, PreparedFeatureExtractor
 from ..models.spectra import LogMel
 from ..models.target_heads import dimension_names
@@ -104,15 +110,14 @@ class WaveformClassifier(nn.Module):
             input_values: waveforms, float32 (batch, samples). The padding may have any value.
             attention_mask: int64 (batch, samples), 1 for samples of the clip.
         """
-        waveform, mask = self.prepare(input_values, attention_mask)
-        lengths = mask.sum(dim=1)
+        waveform, lengths = self.prepare.waveform_and_lengths(input_values, attention_mask)
         if self.spare_blocks:
             waveform = self._whole_blocks(waveform)
         if self.shortest:
             missing = torch.sym_max(0, self.shortest - waveform.shape[1])
             waveform = nn.functional.pad(waveform, (0, missing))
             lengths = lengths.clamp(min=self.shortest)
-        output = self.model(**self._network_inputs(waveform, lengths))
+        output = self._network_output(waveform, lengths)
         logits = output.logits.float()
         if self.problem_type == "regression":
             return logits, self._on_scale(logits)
@@ -143,6 +148,15 @@ class WaveformClassifier(nn.Module):
         blocks = (waveform.shape[1] + block - 1) // block
         total = (blocks + self.spare_blocks) * block + rest
         return nn.functional.pad(waveform, (0, total - waveform.shape[1]))
+
+    def _network_output(self, waveform: torch.Tensor, lengths: torch.Tensor) -> ModelOutput:
+        """The output of the network for waveforms that are zero beyond each clip.
+
+        A network of ser_hf takes lengths: a mask of samples would be made and summed for nothing.
+        """
+        if isinstance(self.model, AcousticClassifier) and self.extract.masked:
+            return self.model.classify(self.extract.scaled(waveform, lengths), lengths)
+        return self.model(**self._network_inputs(waveform, lengths))
 
     def _network_inputs(
         self, waveform: torch.Tensor, lengths: torch.Tensor
@@ -200,8 +214,25 @@ class PrepareWaveform(nn.Module):
     def forward(
         self, input_values: torch.Tensor, attention_mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Prepare a batch.
+
+        Args:
+            input_values: waveforms, float32 (batch, samples). The padding may have any value.
+            attention_mask: int64 (batch, samples), 1 for samples of the clip.
+
+        Returns:
+            Waveforms (batch, samples), zero beyond each clip, and their mask, int64.
+        """
+        waveform, lengths = self.waveform_and_lengths(input_values, attention_mask)
+        return waveform, _is_real(waveform.shape[1], lengths).long()
+
+    def waveform_and_lengths(
+        self, input_values: torch.Tensor, attention_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Prepare a batch as `forward`; return waveforms and the lengths of the clips (batch,)."""
         steps = self.preparation
-        lengths = attention_mask.sum(dim=1)
+        # Runtimes sum integers slowly; float64 is exact for as many samples as memory holds.
+        lengths = attention_mask.sum(dim=1, dtype=torch.float64).long()
         waveform = torch.where(attention_mask > 0, input_values, 0.0)
         if steps.trim_silence is not None:
             waveform, lengths = self._trim(waveform, lengths, 10 ** (-steps.trim_silence / 10))
@@ -217,13 +248,11 @@ class PrepareWaveform(nn.Module):
             padded = nn.functional.pad(waveform, (0, samples))
             waveform = padded[:, :samples]
             lengths = torch.full_like(lengths, samples)
-        mask = _is_real(waveform.shape[1], lengths).long()
         if self.crops and steps.trim_silence is not None and steps.fixed_duration is None:
             longest = lengths.max().item()
             torch._check(longest <= waveform.shape[1])
             waveform = waveform[:, :longest]
-            mask = mask[:, :longest]
-        return waveform, mask
+        return waveform, lengths
 
     def _trim(
         self, waveform: torch.Tensor, lengths: torch.Tensor, share: float
@@ -290,17 +319,21 @@ class WaveformInput(nn.Module):
 
     def forward(self, waveform: torch.Tensor, lengths: torch.Tensor) -> dict[str, torch.Tensor]:
         real = _is_real(waveform.shape[1], lengths)
-        if self.normalize:
-            count = lengths[:, None].to(waveform.dtype)
-            waveform = waveform - waveform.sum(dim=1, keepdim=True) / count
-            waveform = torch.where(real, waveform, 0.0)
-            variance = waveform.square().sum(dim=1, keepdim=True) / count
-            waveform = waveform / torch.sqrt(variance + _VARIANCE_FLOOR)
-        waveform = torch.where(real, waveform, self.padding_value)
+        waveform = torch.where(real, self.scaled(waveform, lengths), self.padding_value)
         inputs = {"input_values": waveform}
         if self.masked:
             inputs["attention_mask"] = real.long()
         return inputs
+
+    def scaled(self, waveform: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Normalize waveforms, if the extractor does: (batch, samples), zero beyond each clip."""
+        if not self.normalize:
+            return waveform
+        count = lengths[:, None].to(waveform.dtype)
+        centered = waveform - waveform.sum(dim=1, keepdim=True) / count
+        centered = torch.where(_is_real(waveform.shape[1], lengths), centered, 0.0)
+        variance = centered.square().sum(dim=1, keepdim=True) / count
+        return centered / torch.sqrt(variance + _VARIANCE_FLOOR)
 
 
 class ProductLogMel(nn.Module):
@@ -353,7 +386,9 @@ class ProductLogMel(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         padded = self.mel.short_time.pad(waveform, lengths)
         columns = self.columns
-        rows = padded.unfold(1, columns, columns).transpose(1, 2)
+        # `unfold` would become a gather of single samples.
+        whole_rows = padded[:, : padded.shape[1] // columns * columns]
+        rows = whole_rows.unflatten(1, (-1, columns)).transpose(1, 2)
         sums = nn.functional.conv1d(rows, self.first, stride=self.stride, groups=columns)
         frames = sums.shape[2]
         sums = sums.unflatten(1, (2 * columns, -1)).flatten(2)
@@ -389,8 +424,13 @@ def _for_runtimes(model: nn.Module) -> nn.Module:
             model.set_submodule(name, ProductLogMel(module))
         elif isinstance(module, ConvBlock | ConvBlock1d):  # both mask their outputs themselves
             module.norm = _Unmasked(module.norm)
-        elif isinstance(module, ResidualBlock):
+        elif isinstance(module, ResidualBlock):  # it masks what follows both layers itself
             module.norm1 = _Unmasked(module.norm1)
+            module.norm2 = _Unmasked(module.norm2)
+        elif isinstance(module, SEResNetForAudioClassification):
+            module.stem_norm = _Unmasked(module.stem_norm)
+        elif isinstance(module, SeparableBlock):
+            module.norm = _Unmasked(module.norm)
     return model
 
 

@@ -63,7 +63,18 @@ class AcousticClassifier(TargetHeads, PreTrainedModel):
             attention_mask = torch.ones_like(input_values, dtype=torch.long)
         # Normalizing extractors may leave padding at a value other than zero.
         waveform = input_values * attention_mask.to(input_values.dtype)
-        lengths = attention_mask.sum(dim=1)
+        return self.classify(waveform, attention_mask.sum(dim=1), labels)
+
+    def classify(
+        self, waveform: torch.Tensor, lengths: torch.Tensor, labels: torch.Tensor | None = None
+    ) -> SequenceClassifierOutput:
+        """Classify waveforms as `forward`, by the lengths of clips instead of a mask.
+
+        Args:
+            waveform: (batch, samples) float32, zero beyond each clip.
+            lengths: (batch,) samples of each clip.
+            labels: see `forward`.
+        """
         return self.targets_output(self._embed_waveform(waveform, lengths), labels)
 
     def post_init(self) -> None:

@@ -35,8 +35,12 @@ class SqueezeExcitation(nn.Module):
         self.excite = nn.Linear(hidden, channels)
 
     def forward(self, picture: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Scale (batch, channels, frames, bands), zero where the mask (batch, frames) is false."""
-        mean = picture.mean(dim=3).sum(dim=2) / mask.sum(dim=1, keepdim=True)
+        """Scale (batch, channels, frames, bands); the mask (batch, frames) is true for real frames.
+
+        The padding may have any value.
+        """
+        means_of_frames = masked(picture.mean(dim=3), mask)
+        mean = means_of_frames.sum(dim=2) / mask.sum(dim=1, keepdim=True)
         scale = torch.sigmoid(self.excite(torch.relu(self.squeeze(mean))))
         return picture * scale[:, :, None, None]
 

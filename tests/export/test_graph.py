@@ -7,11 +7,12 @@ import pytest
 import torch
 from models_exported import PREPARATIONS, RATE, clips, write_encoder
 from support.close import assert_near
-from transformers import AutoFeatureExtractor
+from transformers import AutoFeatureExtractor, Wav2Vec2FeatureExtractor
 
 from ser_hf.export.graph import PrepareWaveform, ProductLogMel, WaveformClassifier, WaveformInput
 from ser_hf.inference.load import load_classifier
 from ser_hf.loading.encoders import shortest_clip
+from ser_hf.models import ARCHITECTURES
 from ser_hf.models.configuration import AcousticConfig
 from ser_hf.models.preparation import prepare_waveform
 from ser_hf.models.spectra import LogMel
@@ -93,6 +94,27 @@ def test_multi_label_models_have_a_probability_for_each_label(encoder_folder, tm
     )
     logits, shares = outputs(load_classifier(folder, device="cpu"), clips(9000)[0])
     assert_near(shares, logits.sigmoid())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["se_resnet", "separable_resnet", "cnn1d", "cnn2d"])
+@pytest.mark.parametrize("normalizes", [False, True])
+def test_layers_without_a_mask_leave_padding_without_effect(name, normalizes):
+    network = ARCHITECTURES[name]
+    model = network(network.config_class(num_labels=3)).eval()
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            # as after training: zeros of the padding do not stay zero
+            module.running_mean.normal_()
+            module.bias.normal_()
+    extractor = Wav2Vec2FeatureExtractor(do_normalize=normalizes, return_attention_mask=True)
+    graph = WaveformClassifier(model, extractor)
+    given = clips(16000, 9000, 12345)
+    waveforms, mask = masked(given)
+    logits, _ = graph(torch.where(mask > 0, waveforms, 0.5), mask)
+    for i, clip in enumerate(given):
+        inputs = extractor(clip, sampling_rate=RATE, return_tensors="pt")
+        assert_near(logits[i], model(**inputs).logits[0])
 
 
 def outputs(classifier, clip):
