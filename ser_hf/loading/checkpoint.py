@@ -31,7 +31,7 @@ from .encoders import (
     normalizes,
     shorten_window,
 )
-from .files import first_line
+from .files import find_file, first_line, read_table
 
 logger = logging.getLogger(__name__)
 
@@ -124,10 +124,26 @@ def read_checkpoint(source: str, revision: str | None) -> Checkpoint:
                     copy.folder, trust_remote_code=False
                 )
     except UserError:
+        _refuse_baseline_of_challenges(source, revision)
         raise
     except INVALID as error:
         raise UserError(f"{where}: {first_line(error)}") from None
     return Checkpoint(source, config, extractor, copy.commit)
+
+
+def _refuse_baseline_of_challenges(source: str, revision: str | None) -> None:
+    """Name the encoder of a baseline of the MSP-Podcast challenges, whose layout is not read here.
+
+    `loading.heads` predicts with such models.
+    """
+    path = find_file(source, "config.json", revision, required=False)
+    encoder = read_table(path).get("ssl_type") if path else None
+    if encoder:
+        raise UserError(
+            f"model.checkpoint: {source} has a layout of its own, which predict and evaluate "
+            "read, and training does not; start from its encoder: "
+            f"model.checkpoint={encoder!s:.100}"
+        )
 
 
 def with_head(checkpoint: Checkpoint, head: Head, sampling_rate: int) -> PreTrainedConfig:
