@@ -7,10 +7,9 @@ from pathlib import Path
 from huggingface_hub import SpaceCardData, constants
 
 from ..corpora.schema import EMOTION_COLORS
-from ..evaluation.metrics import NAMES
 from ..report.card import markdown
+from ..report.model_page import LIMITS, headline, leak_warning
 from ..report.report import Report
-from ..report.views import evaluated_speakers, figure, span
 from ..utils.errors import UserError
 from ..utils.files import atomic_folder, packaged, write_json
 
@@ -36,14 +35,6 @@ PAGE_FILES = {
 }
 # The file of a page on this machine that takes the place of model.py.
 LOCAL_MODEL = "demo_model.py"
-LIMITS = [
-    "Its model card describes its training data and how well it performs. Expect lower accuracy on "
-    "other speakers, languages, telephones and noise.",
-    "A voice does not prove a feeling: do not make decisions about people from these predictions. "
-    "In the European Union, inferring emotions at work and in education is prohibited except for "
-    "medical or safety reasons (Regulation (EU) 2024/1689, article 5(1)(f)); elsewhere the people "
-    "exposed to it must be informed (article 50(3)).",
-]
 OPENSMILE = "opensmile>=2.6,<3\n"
 MODEL_LINK = "Model and card"
 
@@ -147,9 +138,6 @@ def _facts(demo: Demo, on_hub: bool) -> SpaceFacts:
         links[MODEL_LINK] = f"{constants.ENDPOINT}/{demo.model}"
     if demo.report_page:
         links["Report"] = demo.report_page
-    leak = None
-    if report and report.protocol.leak:
-        leak = f"Leaky protocol ({report.protocol.name}). {report.protocol.leak}"
     return SpaceFacts(
         model=demo.model,
         revision=demo.revision,
@@ -157,24 +145,12 @@ def _facts(demo: Demo, on_hub: bool) -> SpaceFacts:
         window=demo.window,
         title=report.name if report else Path(demo.model).name,
         headline=headline(report) if report else None,
-        leak=leak,
+        leak=leak_warning(report) if report else None,
         limits=LIMITS,
         colors=EMOTION_COLORS,
         links=links,
         label_names=None if demo.label_names is None else list(demo.label_names),
     )
-
-
-def headline(report: Report) -> str:
-    """State the main metrics in one sentence, with their interval and the test speakers."""
-    main = f"{NAMES[report.main]} {figure(report.metrics[report.main])}"
-    interval = report.intervals.get(report.main)
-    if interval:
-        main += f" ({100 * report.confidence:g} % interval {span(interval)})"
-    beside_key = report.measured.beside[0]
-    beside = f"{NAMES[beside_key]} {figure(report.metrics[beside_key])}"
-    speakers = evaluated_speakers(report)
-    return f"{main}, {beside} on {speakers} (protocol {report.protocol.name})."
 
 
 def _readme(facts: SpaceFacts, on_hub: bool) -> str:
