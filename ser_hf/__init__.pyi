@@ -11,7 +11,7 @@ from .experiment.evaluate import evaluate_model
 from .experiment.matrix import evaluate_matrix
 from .experiment.ranking import rank_runs
 from .experiment.reading import read_recipe
-from .export import export_model
+from .export import export_model, export_web
 from .hub.publish import publish
 from .hub.verify import verify
 from .inference.predict import predict
@@ -39,6 +39,7 @@ __all__ = [
     "evaluate_matrix",
     "evaluate_model",
     "export_model",
+    "export_web",
     "inspect_corpus",
     "load_corpus",
     "load_metric",

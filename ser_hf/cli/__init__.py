@@ -58,9 +58,11 @@ _BROKEN_PIPE = 141
 app = typer.Typer(
     cls=Verbs, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]}
 )
+# Verbs that read their words in their own way.
+_COMMANDS = {publish.publish: publish.PublishCommand}
 for _functions in VERBS.values():
     for _function in _functions:
-        app.command()(_function)
+        app.command(cls=_COMMANDS.get(_function))(_function)
 
 
 @app.callback(invoke_without_command=True)

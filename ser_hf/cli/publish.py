@@ -1,15 +1,35 @@
 """ser-hf publish and verify: publish a finished run, and check a model without ser_hf."""
 
+import contextlib
 import os
-from typing import Annotated
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
 
-from typer import Argument, Exit, Option
+from typer import Argument, Context, Exit, Option
+from typer.core import TyperCommand
 
 from ..utils.errors import UserError
 from ..utils.run_folder import RunFolder
 from ..utils.yaml import read_yaml
 from .first_checks import announce, require_model
 from .options import Clips, Json, Model, Private, Revision, TrustRemoteCode
+
+# What may follow --space.
+_SPACE_WORDS = (["gradio"], ["static"])
+
+
+class PublishCommand(TyperCommand):
+    """The verb `publish`, whose option --space may stand without a word."""
+
+    def parse_args(self, context: Context, words: list[str]) -> list[str]:
+        completed = []
+        for position, word in enumerate(words):
+            completed.append(word)
+            if word == "--space" and words[position + 1 : position + 2] not in _SPACE_WORDS:
+                completed.append("gradio")
+        return super().parse_args(context, completed)
 
 
 def publish(
@@ -21,7 +41,15 @@ def publish(
     report_repo: Annotated[
         str | None, Option(metavar="USER/NAME", help="A dataset with the report.")
     ] = None,
-    space: Annotated[bool, Option("--space", help="A Gradio page to try the model on.")] = False,
+    space: Annotated[
+        Literal["gradio", "static"] | None,
+        Option(
+            "--space",
+            metavar="[gradio|static]",
+            help="A page to try the model on: an app of Gradio, or a page that runs in the browser."
+            "  [without a word: gradio]",
+        ),
+    ] = None,
     benchmark: Annotated[
         str | None,
         Option(metavar="USER/NAME[:TASK]", help="A dataset whose leaderboard shows the result."),
@@ -33,25 +61,43 @@ def publish(
 
     Example: ser-hf publish runs/ravdess_crnn --repo USER/ravdess-crnn --report-repo
     USER/ravdess-crnn-report --space
+
+    Example: ser-hf publish runs/ravdess_crnn --repo USER/ravdess-crnn --space static
     """
     _check_repository(run, repo, bool(private or report_repo or space or benchmark))
     announce(run)
     from ..hub.publish import publish
 
     if repo is not None:
-        published = publish(
-            run,
-            repo,
-            private=private,
-            report_repo=report_repo,
-            space=space,
-            benchmark=benchmark,
-        )
+        with _space_page(run, repo, space) as space_page:
+            published = publish(
+                run,
+                repo,
+                private=private,
+                report_repo=report_repo,
+                space=space is not None,
+                space_page=space_page,
+                benchmark=benchmark,
+            )
         print(published)
         return
     from ..experiment.reading import read_recipe
 
     print(publish(run, **read_recipe(RunFolder(run).recipe).hub.publication))
+
+
+@contextlib.contextmanager
+def _space_page(run: str, repo: str, space: str | None) -> Iterator[Path | None]:
+    """Yield the folder of a page that runs the model in the browser, for a static Space."""
+    if space != "static":
+        yield None
+        return
+    from ..export import export_web
+    from ..hub.push import resolve_repo_id
+
+    hub_model = resolve_repo_id(repo)  # a missing token is reported before the export
+    with tempfile.TemporaryDirectory(prefix="ser_hf-page-") as folder:
+        yield export_web(run, Path(folder, "page"), hub_model=hub_model).folder
 
 
 def _check_repository(run: str, repo: str | None, has_options: bool) -> None:

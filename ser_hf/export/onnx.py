@@ -218,7 +218,7 @@ def _published_extractor(classifier: Classifier) -> SequenceFeatureExtractor:
 def _origin(classifier: Classifier) -> dict[str, Any]:
     """Where an exported file comes from, for its metadata."""
     return {
-        "model": _name(classifier.source),
+        "model": short_name(classifier.source),
         "revision": classifier.revision,
         "window_seconds": classifier.evaluation_window,
     }
@@ -304,7 +304,7 @@ def _output_path(source: str | os.PathLike, output: str | os.PathLike | None) ->
             f"{source}: is already an ONNX file; name the model that it was exported from"
         )
     if output is None:
-        path = Path("exports", _name(os.fspath(source)), "model.onnx")
+        path = Path("exports", short_name(os.fspath(source)), "model.onnx")
     else:
         path = Path(output)
     if path.suffix not in (".onnx", ".pt2"):
@@ -314,7 +314,7 @@ def _output_path(source: str | os.PathLike, output: str | os.PathLike | None) ->
     return path
 
 
-def _name(source: str) -> str:
+def short_name(source: str) -> str:
     """Return a short name: of a model's run or folder, or the last part of a Hub id."""
     parts = [part for part in Path(os.path.abspath(source)).parts if part != "model"]
     return parts[-1] if os.path.isdir(source) else source.rpartition("/")[2]

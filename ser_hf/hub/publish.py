@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -52,6 +52,8 @@ from .push import (
     without_paths,
 )
 from .space import Demo, write_space
+from .static_space import OWNED as STATIC_OWNED
+from .static_space import require_page, write_static_space
 from .verdict import Verdict
 from .verify import verify
 
@@ -121,6 +123,7 @@ def publish(
     private: bool = False,
     report_repo: str | None = None,
     space: bool | str = False,
+    space_page: str | Path | None = None,
     benchmark: str | None = None,
     token: str | None = None,
 ) -> Published:
@@ -137,6 +140,8 @@ def publish(
         private: whether new repositories are private; existing repositories stay as they are.
         report_repo: the id of a dataset repository for the report.
         space: the id of the Space for a Gradio demo; True for the name of the model.
+        space_page: the folder of a page by `ser_hf.export_web`, for a static Space in place of the
+            Gradio demo: the model runs in the browser.
         benchmark: a dataset on the Hub whose leaderboard is to show the result, USER/NAME or
             USER/NAME:TASK.
 
@@ -152,6 +157,8 @@ def publish(
     if report_repo:
         report_repo = resolve_repo_id(report_repo, token, "--report-repo")
     space_repo = _space_repo(space, repo_id, token)
+    if space_page is not None:
+        require_page(Path(space_page))
     require_finished(run)
     report = run_report(run)
     leaderboard = None
@@ -167,6 +174,7 @@ def publish(
         model_repo=repo_id,
         report_repo=report_repo or None,
         space_repo=space_repo,
+        space_page=None if space_page is None else Path(space_page),
         benchmark=leaderboard,
         private=private,
         token=token,
@@ -198,6 +206,7 @@ class _Publication:
     model_repo: str
     report_repo: str | None
     space_repo: str | None
+    space_page: Path | None
     benchmark: Benchmark | None
     private: bool
     token: str | None
@@ -270,6 +279,9 @@ class _Publication:
         if self.space_repo is None:
             return None
         recipe = read_saved_recipe(RunFolder(self.run).recipe)
+        if self.space_page is not None:
+            write_static_space(folder, self.space_page, model=self.model_repo, report=self.report)
+            return self._push_space_folder(folder, recipe, "static", owned=STATIC_OWNED)
         demo = Demo(
             model=self.model_repo,
             report=self.report,
@@ -279,11 +291,22 @@ class _Publication:
             report_page=hub_page(self.report_repo, "datasets") if self.report_repo else None,
         )
         write_space(folder, demo)
+        return self._push_space_folder(folder, recipe, "gradio")
+
+    def _push_space_folder(
+        self,
+        folder: Path,
+        recipe: Mapping[str, Any],
+        sdk: Literal["gradio", "static"],
+        owned: Sequence[str] = (),
+    ) -> Pushed:
         require_no_paths(folder, machine_paths(self.run, recipe=recipe))
         return push(
             folder,
             self.space_repo,
             kind="space",
+            space_sdk=sdk,
+            owned=owned,
             message=f"A demo of {self.model_repo}",
             private=self.private,
             token=self.token,

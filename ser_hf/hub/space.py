@@ -36,6 +36,7 @@ PAGE_FILES = {
 # The file of a page on this machine that takes the place of model.py.
 LOCAL_MODEL = "demo_model.py"
 OPENSMILE = "opensmile>=2.6,<3\n"
+TAGS = ["speech-emotion-recognition", "audio-classification", "ser_hf"]
 MODEL_LINK = "Model and card"
 
 
@@ -166,7 +167,7 @@ def _readme(facts: SpaceFacts, on_hub: bool) -> str:
         app_file="app.py",
         license="apache-2.0",
         models=[facts.model] if on_hub else None,
-        tags=["speech-emotion-recognition", "audio-classification", "ser_hf"],
+        tags=TAGS,
         short_description="Try a speech emotion recognition model",
     )
     values = dataclasses.asdict(facts)

@@ -286,6 +286,22 @@ def export_summary(export: Exported) -> str:
     return "\n".join(lines)
 
 
+def web_summary(page: Exported) -> str:
+    """The summary of a page that runs a model in the browser: its size, and how to open it."""
+    difference = page["difference"]
+    runtime = "a copy is in the folder" if page["local_runtime"] else "it comes from a CDN"
+    lines = [
+        f"{page['folder']}: a page with a model of {page['bytes'] / 1e6:.2f} MB, which each "
+        f"visitor downloads; onnxruntime-web runs it ({runtime})",
+        f"  compared on {difference['clips']} {page['compared_on']}: probabilities up to "
+        f"{difference['probabilities']:.2g} from the model's, another label for "
+        f"{difference['changed']}",
+        f"  open it: python3 -m http.server --directory {page['folder']}, then "
+        "http://localhost:8000",
+    ]
+    return "\n".join(lines)
+
+
 def conversion_summary(conversion: Mapping[str, Any]) -> str:
     """The summary of a conversion: what the folder holds, and what the file has besides."""
     labels = conversion["labels"]
