@@ -12,6 +12,7 @@ import math
 import os
 import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import gradio as gr
 import numpy as np
@@ -228,27 +229,39 @@ def divided(
     return [], ""
 
 
-def predict(
-    path: str | None,
-    turn_file: str | None = None,
-    division: str = SPEECH,
-    progress: gr.Progress = gr.Progress(),  # noqa: B008 (gradio's own way)
-) -> tuple[str, str]:
-    """Probabilities of a recording, and those over time if it is longer than a window.
+class Result(NamedTuple):
+    """The outputs of a recording.
 
     Args:
-        turn_file: a file with the turns of the recording.
-        division: how a recording without such a file is divided, `SPEECH` or `WINDOWS`.
+        samples: (samples,) at `RATE`.
+        seconds: of the whole recording.
+        prediction: the outputs (outputs,) of the recording.
+        what: what was predicted, in words.
+        cut: the turns or windows of a recording that is longer than a window.
+        predictions: the outputs (outputs,) of each of them.
+        kind: what they are, in words.
     """
-    if path is None:
-        return "", ""
-    try:
-        samples, seconds = read(path)
-        cut: list[Turn] = []
-        if turn_file is not None or len(samples) > WINDOW * RATE:
-            cut, kind = divided(samples, path, turn_file, division, progress)
-    except PageError as error:
-        return f'<div class="prediction" role="alert"><p>{html.escape(str(error))}</p></div>', ""
+
+    samples: np.ndarray
+    seconds: float
+    prediction: np.ndarray
+    what: str
+    cut: list[Turn]
+    predictions: list[np.ndarray]
+    kind: str
+
+
+def outputs_of(path: str, turn_file: str | None, division: str, progress: gr.Progress) -> Result:
+    """Predict a recording, and its turns or windows if it is longer than a window.
+
+    Raises:
+        PageError: for a file without usable audio, or if the file of turns is wrong.
+    """
+    samples, seconds = read(path)
+    cut: list[Turn] = []
+    kind = ""
+    if turn_file is not None or len(samples) > WINDOW * RATE:
+        cut, kind = divided(samples, path, turn_file, division, progress)
     predictions: list[np.ndarray] = []
     if cut:
         predictions = of_turns(samples, cut, progress)
@@ -269,10 +282,79 @@ def predict(
         what = f"{seconds:.0f} s, mean of {len(cut)} {kind}"
     if seconds > LONGEST:
         what += f" in the first {LONGEST:g} s"
-    if np.isnan(prediction).any():
+    return Result(samples, seconds, prediction, what, cut, predictions, kind)
+
+
+def predict(
+    path: str | None,
+    turn_file: str | None = None,
+    division: str = SPEECH,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008 (gradio's own way)
+) -> tuple[str, str]:
+    """Probabilities of a recording, and those over time if it is longer than a window.
+
+    Args:
+        turn_file: a file with the turns of the recording.
+        division: how a recording without such a file is divided, `SPEECH` or `WINDOWS`.
+    """
+    if path is None:
+        return "", ""
+    try:
+        result = outputs_of(path, turn_file, division, progress)
+    except PageError as error:
+        return f'<div class="prediction" role="alert"><p>{html.escape(str(error))}</p></div>', ""
+    what = result.what
+    if np.isnan(result.prediction).any():
         what = "The predictions of the model are not numbers."
-    over_time = timeline(samples, cut, predictions, kind) if cut else ""
-    return bars(prediction, what), over_time
+    over_time = ""
+    if result.cut:
+        over_time = timeline(result.samples, result.cut, result.predictions, result.kind)
+    return bars(result.prediction, what), over_time
+
+
+def classify(
+    path: str | None,
+    turn_file: str | None = None,
+    division: str = SPEECH,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008 (gradio's own way)
+) -> dict[str, Any]:
+    """What `predict` shows, as values for programs: see `values` for those of a prediction.
+
+    Raises:
+        gr.Error: without a recording, for one without usable audio, or a wrong file of turns.
+    """
+    if path is None:
+        raise gr.Error("A recording is missing.", print_exception=False)
+    try:
+        result = outputs_of(path, turn_file, division, progress)
+    except PageError as error:
+        raise gr.Error(str(error), print_exception=False) from None
+    if np.isnan(result.prediction).any():
+        raise gr.Error("The predictions of the model are not numbers.", print_exception=False)
+    answer = {"seconds": round(result.seconds, 3)} | values(result.prediction)
+    if result.cut:
+        answer["turns"] = [
+            turn._asdict() | values(prediction)
+            for turn, prediction in zip(result.cut, result.predictions, strict=True)
+        ]
+    return answer
+
+
+def values(prediction: np.ndarray) -> dict[str, Any]:
+    """A prediction by name.
+
+    `label` has the label of the highest probability, or unknown below the model's threshold, and
+    `probabilities` those of all labels; `ratings` has the dimensions, in their units.
+    """
+    by_name: dict[str, Any] = {}
+    named = dict(zip(OUTPUTS, prediction.tolist(), strict=True))
+    dimensions = OUTPUTS if RATED else OUTPUTS[len(LABELS) :]
+    if not RATED:
+        by_name["label"] = decided(prediction)
+        by_name["probabilities"] = {label: named[label] for label in LABELS}
+    if dimensions:
+        by_name["ratings"] = {name: rating(named[name], OUTPUTS.index(name)) for name in dimensions}
+    return by_name
 
 
 def timeline(samples: np.ndarray, cut: list[Turn], predictions: list[np.ndarray], kind: str) -> str:
@@ -401,10 +483,15 @@ def number(value: float, output: int) -> str:
     """A probability, or a dimension on the scale of its ratings."""
     if output < len(LABELS) and not RATED:
         return f"{value:.3f}"
+    return f"{rating(value, output):.2f}"
+
+
+def rating(value: float, output: int) -> float:
+    """A dimension on the scale of its ratings, from its value in the outputs."""
     low, high = RANGES[output]
     if BOUNDED:
-        value = np.clip(value, 0, 1)
-    return f"{low + value * (high - low):.2f}"
+        value = float(np.clip(value, 0, 1))
+    return low + value * (high - low)
 
 
 def strips(
@@ -499,7 +586,13 @@ with gr.Blocks(title=FACTS["title"], analytics_enabled=False, delete_cache=(300,
             predict,
             [audio, turn_file, division],
             shown,
-            api_visibility="undocumented",
+            api_visibility="private",
+        )
+        # For programs. A file that a program names is one that it has uploaded, which gradio
+        # checks for these components.
+        answer = gr.JSON(visible=False)
+        gr.Button(visible=False).click(
+            classify, [audio, turn_file, division], answer, api_name="classify"
         )
     with gr.Tab("Live"):
         microphone = gr.Audio(

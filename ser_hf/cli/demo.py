@@ -34,6 +34,12 @@ def demo(
     port: Annotated[
         int | None, Option(metavar="N", help="Of this machine.  [default: a free port]")
     ] = None,
+    host: Annotated[
+        str,
+        Option(
+            metavar="ADDRESS", help="0.0.0.0 opens the page to the network, without a password."
+        ),
+    ] = HOST,
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
     label_names: LabelNames = None,
@@ -48,12 +54,12 @@ def demo(
     if importlib.util.find_spec("gradio") is None:
         raise UserError("the page needs gradio: pip install 'ser_hf[demo]'")
     require_model(model)
-    port = _free_port(port)
+    port = _free_port(port, host)
     announce(model)
     page = _demo_of(model, revision, trust_remote_code, names_of_labels(label_names))
     exit_on_termination()  # so that the recordings are deleted
     with tempfile.TemporaryDirectory(prefix="ser-hf-demo-") as folder:
-        _serve(page, Path(folder), port)
+        _serve(page, Path(folder), host, port)
 
 
 def _demo_of(
@@ -96,12 +102,12 @@ def _demo_of(
     )
 
 
-def _serve(page: "Demo", folder: Path, port: int) -> None:
+def _serve(page: "Demo", folder: Path, host: str, port: int) -> None:
     """Write the page's program to a folder and run it, until it is interrupted."""
     from ..hub.space import write_space
 
     space = write_space(folder / "space", page)
-    os.environ["GRADIO_SERVER_NAME"] = HOST
+    os.environ["GRADIO_SERVER_NAME"] = host
     os.environ["GRADIO_SERVER_PORT"] = str(port)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "recordings")
@@ -109,13 +115,22 @@ def _serve(page: "Demo", folder: Path, port: int) -> None:
     runpy.run_path(str(space / "app.py"), run_name="__main__")
 
 
-def _free_port(requested: int | None) -> int:
+def _free_port(requested: int | None, host: str = HOST) -> int:
     """Return the requested port if it is free, or any free port."""
     with socket.socket() as probe:
         # a page that was just closed does not block the port
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, requested or 0))
+            probe.bind((host, 0))
+        except OSError as error:
+            raise UserError(
+                f"--host: {host} is no IPv4 address of this machine ({error}); 0.0.0.0 is all of "
+                "them"
+            ) from None
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, requested or 0))
         except (OSError, OverflowError) as error:
             raise UserError(
                 f"--port: {requested} cannot be used ({error}); choose another, or leave it out"

@@ -24,6 +24,7 @@ import soundfile
 from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from support.browser import PATIENCE, chromium, forget, missing, requests, show
+from support.pages import blocks
 from support.tiny_model import REPORT, tiny_model
 from transformers.audio_utils import load_audio
 
@@ -126,6 +127,33 @@ def until(look):
             pass  # drawn again meanwhile
         time.sleep(0.05)
     raise TimeoutError
+
+
+def test_a_program_gets_the_probabilities(demo, monkeypatch, capsys):
+    """The block of the page about serving."""
+    (block,) = [
+        block for block in blocks(ROOT / "docs/serving.md", "python") if "gradio_client" in block
+    ]
+    monkeypatch.chdir(demo.clip.parent)
+    block = block.replace("http://127.0.0.1:7860", demo.address).replace("clip.wav", demo.clip.name)
+    names = {}
+    exec(compile(block, "serving.md", "exec"), names)
+    answer = names["answer"]
+    assert answer["probabilities"] == pytest.approx(demo.expected, abs=1e-4)
+    assert answer["label"] == max(demo.expected, key=demo.expected.get)
+    assert answer["seconds"] == pytest.approx(soundfile.info(demo.clip).duration, abs=1e-3)
+    assert answer["label"] in capsys.readouterr().out
+
+
+def test_a_program_is_told_what_is_wrong(demo, tmp_path):
+    import gradio_client
+
+    client = gradio_client.Client(demo.address, verbose=False)
+    (tmp_path / "words.wav").write_text("no audio")
+    with pytest.raises(gradio_client.exceptions.AppError, match="cannot be read as audio"):
+        client.predict(path=gradio_client.handle_file(tmp_path / "words.wav"), api_name="/classify")
+    with pytest.raises(gradio_client.exceptions.AppError, match="missing"):
+        client.predict(path=None, api_name="/classify")
 
 
 def open_page(browser, demo, *size):
