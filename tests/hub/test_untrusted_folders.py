@@ -324,7 +324,11 @@ def pickled_on_the_hub(models, tmp_path, monkeypatch):
     return tmp_path / "was_run"
 
 
-@pytest.mark.parametrize("function", [train, predict, check])
+def open_demo(model):
+    demo._demo_of(model, revision=None, trust_remote_code=False, label_names=None)
+
+
+@pytest.mark.parametrize("function", [train, predict, check, open_demo])
 def test_a_pickle_of_the_hub_is_loaded_as_the_safetensors_that_the_hub_made_of_it(
     pickled_on_the_hub, monkeypatch, function
 ):
@@ -336,12 +340,8 @@ def test_a_pickle_of_the_hub_is_loaded_as_the_safetensors_that_the_hub_made_of_i
     assert not pickled_on_the_hub.exists()
 
 
-def open_demo(model):
-    demo._demo_of(model, revision=None, trust_remote_code=False)
-
-
 # Of these, transformers itself would load the revision, with its code or its pickle.
-@pytest.mark.parametrize("function", [*TRUSTED, open_demo])
+@pytest.mark.parametrize("function", TRUSTED)
 def test_weights_of_a_pull_request_are_never_loaded_beside_code(
     pickled_on_the_hub, monkeypatch, function
 ):

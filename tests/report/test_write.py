@@ -70,7 +70,8 @@ def named(rendered):
 def test_the_title_names_the_evaluated_speakers(changes, people, named):
     report = whole_report(**changes)
     title = named(report)["confusion_matrix"].axes[0].get_title()
-    assert title == f"toy: UAR {report['metrics']['uar']:.3f} on {people}"
+    expected = f"toy: UAR {report['metrics']['uar']:.3f} on {people}"
+    assert title.replace("\n", " ") == expected  # a long title has several lines
 
 
 def map_table(report, **columns):

@@ -6,6 +6,7 @@ Its task comes from the standard input, its outcome goes to the standard output.
 import _thread
 import os
 import pickle
+import signal
 import sys
 import threading
 import time
@@ -23,6 +24,8 @@ def main() -> None:
             task = pickle.load(task_stream)
         except EOFError:
             sys.exit(130)
+    # A process of a script in the background inherits that Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
     from .task import run_task

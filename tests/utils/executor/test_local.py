@@ -103,12 +103,15 @@ def test_closing_the_iterator_interrupts_running_tasks_and_starts_no_others(task
 
 # Runs a task in a process that is then killed.
 PARENT = """
+import signal
 import sys
 from pathlib import Path
 from support import tasks
 from ser_hf.utils.executor import Task
 from ser_hf.utils.executor.local import LocalProcesses
 
+# Tests in the background ignore Ctrl-C, and so would their children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 started, ended = map(Path, sys.argv[1:])
 task = Task("long", tasks.wait_for_interrupt, (started, ended), started.with_name("run.log"))
 list(LocalProcesses(1, 1).run([task]))
