@@ -1,7 +1,7 @@
 """Balance of labels, and speakers, with planted faults."""
 
 import pytest
-from support.doctor import case_of, faults, made_case, rated_corpus
+from support.doctor import case_of, case_of_ratings, faults, made_case
 
 from ser_hf.doctor.labels import check_labels, check_speakers
 
@@ -34,13 +34,7 @@ def test_unbalanced_labels_with_weights_pass(tmp_path, override):
 
 
 def test_dimensions_have_no_classes(tmp_path):
-    case = made_case(
-        tmp_path,
-        task="dimensions",
-        corpus=rated_corpus(tmp_path),
-        training={},
-        edit=lambda row: row | {"arousal": f"{int(row['speaker']) % 5 + 1}"},
-    )
+    case = case_of_ratings(tmp_path)
     assert check_labels(case).is_left_out
     assert faults(check_speakers(case)) == []
 

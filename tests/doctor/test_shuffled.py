@@ -3,7 +3,7 @@
 import dataclasses
 
 import numpy as np
-from support.doctor import QUICK_CRNN, case_of, faults, made_case, rated_corpus
+from support.doctor import QUICK_CRNN, case_of, case_of_ratings, faults
 
 from ser_hf.doctor.shuffled import check_shuffled, recording_of_rows, with_shuffled_labels
 
@@ -48,12 +48,6 @@ def test_copies_get_one_label_and_other_clips_keep_their_numbers(tmp_path):
     assert (before[tested] == after[tested]).all()
 
 
-def test_several_labels_of_a_clip_are_left_out(tmp_path):
-    case = made_case(
-        tmp_path,
-        task="dimensions",
-        corpus=rated_corpus(tmp_path),
-        training={},
-        edit=lambda row: row | {"arousal": f"{int(row['speaker']) % 5 + 1}"},
-    )
+def test_dimensions_are_left_out(tmp_path):
+    case = case_of_ratings(tmp_path)
     assert check_shuffled(case).is_left_out

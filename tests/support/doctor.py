@@ -86,3 +86,14 @@ def rated_corpus(folder):
 def faults(outcome):
     """The names of the faults of a check."""
     return [str(problem.fault) for problem in outcome.problems]
+
+
+def case_of_ratings(folder):
+    """A case of a recipe for dimensions: each speaker has another rating."""
+    return made_case(
+        folder,
+        task="dimensions",
+        corpus=rated_corpus(folder),
+        training={},
+        edit=lambda row: row | {"arousal": f"{int(row['speaker']) % 5 + 1}"},
+    )
