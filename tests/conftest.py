@@ -62,6 +62,36 @@ class Unrendered:
         return lambda *data, **look: draw(*data, **look) if Unrendered.looked_at else blank()
 
 
+class WithoutHardestClips:
+    """Leaves out the pictures and recordings of the hardest clips where their number is the default
+    one: they take almost half of a tiny run. A test that looks at them sets another number, or
+    uses `default_hardest_clips`.
+    """
+
+    default = 6
+
+    @classmethod
+    def find_spec(cls, name, path, target=None):
+        if name != "ser_hf.experiment.hardest_clips":
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        load = spec.loader.exec_module
+
+        def exec_module(module):
+            load(module)
+            show = module.show_hardest
+
+            def show_if_asked(report, *arguments, most, **settings):
+                if most == cls.default:
+                    return module.HardestClips(report)
+                return show(report, *arguments, most=most, **settings)
+
+            module.show_hardest = show_if_asked
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
 class CompiledOnce:
     """Lets one process at a time import the parts of librosa: numba compiles most of them on a
     machine's first import, for half a minute, and keeps the result."""
@@ -85,14 +115,40 @@ class CompiledOnce:
         return spec
 
 
-sys.meta_path[:0] = [Unrendered, CompiledOnce]
+sys.meta_path[:0] = [Unrendered, WithoutHardestClips, CompiledOnce]
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--exhaustive",
+        action="store_true",
+        help="also run the tests that repeat others for every network, page or stage",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item):
+    if item.get_closest_marker("exhaustive"):
+        item.add_marker("slow")
+
+
+def leave_out_exhaustive(config, items):
+    if config.getoption("exhaustive"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("exhaustive")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
-    """Of several processes, files with many slow tests come first and short files last: otherwise
+    """Leave out exhaustive tests, and sort the others.
+
+    Of several processes, files with many slow tests come first and short files last: otherwise
     one process would run a long file at the end while the other one has nothing left to do.
     """
+    leave_out_exhaustive(config, items)
     if not hasattr(config, "workerinput"):
         return
     tests = Counter(item.path for item in items)
@@ -151,6 +207,12 @@ def rendered():
             yield
 
     return real
+
+
+@pytest.fixture
+def default_hardest_clips(monkeypatch):
+    """The default number of hardest clips is shown, as outside of tests."""
+    monkeypatch.setattr(WithoutHardestClips, "default", None)
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,6 @@ named.
 """
 
 import shutil
-import subprocess
-import sys
 import tomllib
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from support.processes import warm_process
 
 import ser_hf.corpora
 import ser_hf.models
@@ -19,7 +18,15 @@ from ser_hf.utils import plugins
 from ser_hf.utils.errors import UserError
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "plugin"
-PROGRAM = "import sys, ser_hf.cli; sys.exit(ser_hf.cli.main())"
+IMPORTS = "import torch, transformers, ser_hf.cli, ser_hf.experiment.run, ser_hf.report.plots"
+# In the folder of the test, as a new process would start.
+PROGRAM = """
+import os, sys
+import ser_hf.cli
+
+os.chdir(sys.argv.pop(1))
+print("code", ser_hf.cli.main())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -51,35 +58,33 @@ def write_calls(folder):
 
 
 @pytest.mark.slow
-def test_the_example_package_trains_and_its_model_loads_without_ser_hf(
-    installed, tmp_path, monkeypatch
-):
+def test_the_example_package_trains_and_its_model_loads_without_ser_hf(installed, tmp_path):
     write_calls(tmp_path / "data" / "Hotline")
-    monkeypatch.setenv("PYTHONPATH", f"{installed}:{Path(ser_hf.__file__).parents[1]}")
-    monkeypatch.setenv("SER_HF_CACHE", str(tmp_path / "cache"))
+    environment = {
+        "PYTHONPATH": f"{installed}:{Path(ser_hf.__file__).parents[1]}",
+        "SER_HF_CACHE": str(tmp_path / "cache"),
+    }
+    with warm_process(IMPORTS, environment, tmp_path / "written") as start:
 
-    def command(*words):
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, *words],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        def command(*words):
+            _, out, err = start(PROGRAM, str(tmp_path), *words).ended()
+            assert "code 0" in out, err
+            return out
 
+        use_everywhere(command, tmp_path)
+
+
+def use_everywhere(command, folder):
+    """Use the corpus and the network of the example package in each command."""
     command("inspect", "hotline", "data/Hotline", "--output", "inspection")
     recipe = ["training.num_train_epochs=1", "evaluation.bootstrap=10", "output_dir=run"]
     command("train", str(EXAMPLE / "hotline.yaml"), *recipe)
-    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    card = (folder / "run" / "model" / "README.md").read_text()
     assert "Hotline" in card
     assert "the mean of each mel band over a clip" in card
     assert (
         "ser_hf."
-        not in (tmp_path / "run" / "model" / "modeling_mean_mlp.py")
-        .read_text()
-        .partition('"""\n')[2]
+        not in (folder / "run" / "model" / "modeling_mean_mlp.py").read_text().partition('"""\n')[2]
     )
     # through `pipeline`, in a process that cannot import ser_hf
     assert "good" in command("verify", "run")

@@ -41,7 +41,7 @@ def projected(vectors, method, seed=0):
     return project(vectors, method, seed)
 
 
-WITH_UMAP = ["pca", "tsne", pytest.param("umap", marks=pytest.mark.slow)]
+WITH_UMAP = ["pca", "tsne", pytest.param("umap", marks=pytest.mark.exhaustive)]
 
 
 @pytest.mark.parametrize("method", WITH_UMAP)

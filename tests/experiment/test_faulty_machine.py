@@ -111,6 +111,7 @@ def test_a_run_whose_disk_fills_is_one_line_each_time_and_continues(train, tmp_p
     )
 
 
+@pytest.mark.exhaustive
 def test_a_run_that_is_killed_in_its_stages_ends_as_one_that_is_not(train, start, tmp_path):
     """Between two checkpoints, and before its report; benchmarks/kills.py kills at random, and in
     publishing too.

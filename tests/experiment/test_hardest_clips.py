@@ -91,7 +91,9 @@ def test_a_published_report_has_the_numbers_and_no_audio(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_evaluation_shows_its_hardest_clips_without_audio_on_request(run, tmp_path):
+def test_an_evaluation_shows_its_hardest_clips_without_audio_on_request(
+    run, tmp_path, default_hardest_clips
+):
     folder = tmp_path / "again"
     words = ["evaluate", run, "--recipe", run, "--bootstrap", "20", "--device", "cpu"]
     words += ["--no-audio", "--map", "none", "--output", folder]

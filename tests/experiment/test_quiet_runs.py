@@ -12,7 +12,11 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", [["--dry-run"], []], ids=["dry run", "run"])
+@pytest.mark.parametrize(
+    "arguments",
+    [pytest.param(["--dry-run"], marks=pytest.mark.exhaustive), []],
+    ids=["dry run", "run"],
+)
 def test_fine_tuning_of_an_encoder_prints_no_warning(tmp_path, arguments):
     write_corpus("cremad", tmp_path / "CREMA-D", speakers=10, takes=1)
     write_checkpoint(tmp_path / "checkpoint", "wav2vec2", "layer")

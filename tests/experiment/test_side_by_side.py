@@ -1,6 +1,7 @@
 """Folds and seeds side by side: the tasks, equal figures, failures, and what is resumed."""
 
 import json
+import shutil
 
 import pyarrow.parquet as pq
 import pytest
@@ -8,11 +9,9 @@ from support.recipes import TINY_CRNN
 from support.tasks import InProcess
 
 import ser_hf
-from ser_hf import cli
 from ser_hf.experiment import run as training
 from ser_hf.utils.errors import UserError
 from ser_hf.utils.executor import TasksFailed
-from ser_hf.utils.yaml import dump_yaml
 
 RECIPE = {
     "name": "folds",
@@ -119,52 +118,45 @@ def test_jobs_are_checked_before_the_recipe(tmp_path):
         run(tmp_path / "run", jobs="many")
 
 
-@pytest.fixture(scope="module")
-def one_after_another(tmp_path_factory):
-    """A run in one process after another: the tests' own process may have other threads."""
-    folder = tmp_path_factory.mktemp("runs") / "one"
-    run(folder, jobs=1)
-    return folder
-
-
 @pytest.mark.slow
-def test_figures_are_those_of_one_after_another(one_after_another, tmp_path):
+def test_figures_are_those_of_one_after_another(tmp_path):
+    """Both in processes of their own: the tests' process may have other threads."""
+    run(tmp_path / "one", jobs=1)
     folder = tmp_path / "side"
     report = run(folder, jobs=2)
     assert report.metrics == json.loads((folder / "report" / "report.json").read_text())["metrics"]
-    assert_equal_runs(one_after_another, folder)
+    assert_equal_runs(tmp_path / "one", folder)
     for fold in ("fold-1", "fold-2"):
         assert "epoch" in (folder / fold / "logs" / "run.log").read_text()
     assert not list(folder.rglob("*.lock"))
 
-    # A fold whose split was changed fails, and the other one is run again.
-    split = folder / "fold-2" / "split.json"
-    content = split.read_text()
-    split.write_text("{}")
-    for fold in (".", "fold-1", "fold-2"):
-        (folder / fold / "report" / "report.json").unlink()
-    recipe = tmp_path / "folds.yaml"
-    recipe.write_text(dump_yaml(RECIPE))
-    words = ["train", str(recipe), f"output_dir={folder}", "--resume", "--jobs", "2"]
-    assert cli.main(words) == 2
-    assert (folder / "fold-1" / "report" / "report.json").is_file()
-    assert not (folder / "report" / "report.json").exists()
-    assert "split.json" in (folder / "fold-2" / "logs" / "run.log").read_text()
 
-    split.write_text(content)
-    assert cli.main(words) == 0
-    assert_equal_runs(one_after_another, folder)
+@pytest.fixture(scope="module")
+def in_this_process(tmp_path_factory):
+    """Two equal runs in the tests' process, one after another and as tasks."""
+    folder = tmp_path_factory.mktemp("runs")
+    run(folder / "one")
+    jobs = InProcess()
+    run_tasks(folder / "side", jobs)
+    assert set(jobs.names) == {"fold-1", "fold-2"}
+    return folder
+
+
+def run_tasks(folder, jobs, resume=False):
+    recipe = ser_hf.read_recipe(RECIPE, [f"output_dir={folder}"])
+    return training.run(recipe, jobs=jobs, resume=resume)
+
+
+@pytest.fixture
+def two_runs(in_this_process, tmp_path):
+    """Copies of the two runs: one after another, and as tasks."""
+    shutil.copytree(in_this_process, tmp_path / "runs")
+    return tmp_path / "runs" / "one", tmp_path / "runs" / "side"
 
 
 @pytest.mark.slow
-def test_a_run_side_by_side_is_resumed_one_after_another(tmp_path):
-    """All of it runs in this process: other processes may have other threads, and other digits."""
-    first = tmp_path / "one"
-    run(first)
-    second = tmp_path / "side"
-    jobs = InProcess()
-    training.run(ser_hf.read_recipe(RECIPE, [f"output_dir={second}"]), jobs=jobs)
-    assert set(jobs.names) == {"fold-1", "fold-2"}
+def test_a_run_side_by_side_is_resumed_one_after_another(two_runs):
+    first, second = two_runs
     assert_equal_runs(first, second)
 
     unchanged = (second / "fold-2" / "report" / "report.json").stat().st_mtime_ns
@@ -173,3 +165,22 @@ def test_a_run_side_by_side_is_resumed_one_after_another(tmp_path):
     run(second, resume=True)
     assert_equal_runs(first, second)
     assert (second / "fold-2" / "report" / "report.json").stat().st_mtime_ns == unchanged
+
+
+@pytest.mark.slow
+def test_a_fold_that_fails_ends_no_other_and_is_run_again(two_runs):
+    first, second = two_runs
+    split = second / "fold-2" / "split.json"
+    content = split.read_text()
+    split.write_text("{}")
+    for fold in (".", "fold-1", "fold-2"):
+        (second / fold / "report" / "report.json").unlink()
+    with pytest.raises(TasksFailed, match="^1 of 2 trainings failed"):
+        run_tasks(second, InProcess(), resume=True)
+    assert (second / "fold-1" / "report" / "report.json").is_file()
+    assert not (second / "report" / "report.json").exists()
+    assert "split.json" in (second / "fold-2" / "logs" / "run.log").read_text()
+
+    split.write_text(content)
+    run_tasks(second, InProcess(), resume=True)
+    assert_equal_runs(first, second)

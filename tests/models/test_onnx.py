@@ -97,8 +97,18 @@ def _difference(model, session, lengths):
     ).item()
 
 
+# In every suite: a recurrent network, a convolutional one, a pretrained one and one of functionals.
+IN_EVERY_SUITE = ("crnn", "se_resnet", "byols", "mfcc_svm")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", EXPORTED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in IN_EVERY_SUITE else pytest.mark.exhaustive)
+        for name in EXPORTED
+    ],
+)
 def test_a_network_has_the_logits_of_torch(name, runtime, tmp_path):
     model = trained(built(name, **EXPORTED[name]))
     model.config.id2label = dict(enumerate(["anger", "fear", "joy", "surprise"]))

@@ -11,7 +11,7 @@ from ser_hf.experiment.reading import read_recipe
 from ser_hf.sweeps import SweepOptions, sweep
 from ser_hf.utils.run_folder import RunFolder
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive
 RECIPE = Path(__file__).parents[2] / "recipes" / "quickstart.yaml"
 TINY = [
     "corpus.speakers=6",

@@ -38,7 +38,7 @@ def test_other_machines_need_a_storage(tmp_path):
     assert not (tmp_path / "sweep").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_trial_of_a_killed_process_is_run_again(tmp_path):
     run = Runs(before=KillOnce(tmp_path / "marker"))
     lines = []
