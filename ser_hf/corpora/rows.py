@@ -345,6 +345,8 @@ class RowParser:
             [read.speaker for read in read_rows if read.problem is None]
         )
 
+        self._refuse_repeated_ids(read_rows)
+
         clips = []
         skipped = []
         kind_of_reason = {}
@@ -409,6 +411,29 @@ class RowParser:
         else:
             message = self._no_speaker(first.row, alike)
         raise UserError(f"{first.row.where}: {message}")
+
+    def _refuse_repeated_ids(self, read_rows: Sequence["_ReadRow"]) -> None:
+        """Raise a UserError if the column of ids has one value for several clips."""
+        column = self.column("id")
+        first_row: dict[str, Row] = {}
+        repeated = []
+        for read in read_rows:
+            clip_id = text(read.row.cells.get(column))
+            if means_missing(clip_id) or read.is_left_out(self.settings.no_speaker):
+                continue
+            if clip_id in first_row:
+                repeated.append(read.row)
+            first_row.setdefault(clip_id, read.row)
+        if not repeated:
+            return
+        row = repeated[0]
+        clip_id = text(row.cells[column])
+        count = f" ({len(repeated):,} rows repeat one)" if len(repeated) > 1 else ""
+        raise UserError(
+            f"{row.where}: the column {column!r} has {shown(clip_id)}, as in "
+            f"{first_row[clip_id].where}{count}; an id belongs to one clip: correct the column, "
+            "or rename it; without ids, the path of a clip is its id"
+        )
 
     def _no_speaker(self, row: Row, alike: Sequence["_ReadRow"]) -> str:
         """The message for a row without a speaker, with the remedies.
@@ -477,7 +502,7 @@ def absent(path: Path, finder: FileFinder | None = None) -> str | None:
         similar = None if finder is None else finder.similar(path)
         remedy = "correct the path"
         if similar is not None:
-            remedy = f"its folder has {shown(similar)}; write the name in the same way"
+            remedy = f"there is {shown(similar)}; write the name in the same way"
         return f"no file {path}; {remedy}, or set corpus.on_unknown: skip"
     if is_lfs_pointer(path):
         return f"{path} is a Git LFS pointer, not audio; run `git lfs pull` in that clone"

@@ -30,7 +30,7 @@ the end is empty, the segment ends with the recording. The id of a segment has i
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -125,6 +125,12 @@ def _row(
     audio = finder.find(Path(os.path.normpath(os.path.join(folder, listed_path))))
     if listed_path:
         missing = absent(audio, finder)
+        if missing is not None and _is_of_windows(listed_path):
+            missing = (
+                f"{listed_path} is a path of Windows, which does not exist on this computer; "
+                "write paths relative to the table, or to a folder (corpus.audio_root), or set "
+                "corpus.on_unknown: skip"
+            )
     else:
         missing = f"the cell of {settings.path!r} (corpus.path) is empty; fill it in"
     return Row(
@@ -138,3 +144,8 @@ def _row(
         extra=extra,
         missing=missing,
     )
+
+
+def _is_of_windows(path: str) -> bool:
+    """Whether a path has a drive of Windows, such as ``C:``, and this computer has no drives."""
+    return os.name != "nt" and bool(PureWindowsPath(path).drive)

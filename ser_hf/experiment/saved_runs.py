@@ -4,6 +4,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,12 +113,18 @@ def _downloaded_files(repo_id: str) -> _ModelFiles:
     """Download the files of a published model from the Hub."""
     from huggingface_hub import errors, hf_hub_download
 
+    from ..loading.hub_connection import unreachable_message
+
+    unreachable = unreachable_message()
+    download = partial(hf_hub_download, repo_id, local_files_only=unreachable is not None)
     try:
-        recipe = Path(hf_hub_download(repo_id, "recipe.yaml"))
+        recipe = Path(download("recipe.yaml"))
         # The cache has a folder for each commit: take the report of the same commit.
-        report = Path(hf_hub_download(repo_id, "report.json", revision=recipe.parent.name))
+        report = Path(download("report.json", revision=recipe.parent.name))
     except (errors.HFValidationError, OSError) as error:
         reason = " ".join(str(error)[:200].split())
+        if unreachable is not None and isinstance(error, errors.LocalEntryNotFoundError):
+            reason = unreachable
         raise UserError(
             f"{repo_id}: no such folder here, and no recipe.yaml and report.json on the Hub "
             f"({reason})"

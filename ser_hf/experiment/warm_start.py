@@ -64,15 +64,29 @@ def _is_readable(source: str, model: Mapping[str, Any]) -> bool:
     if folder.is_file() or architecture == ENCODER:
         return False
     # A missing file of weights is no name on the Hub, which waits long where there is no network.
-    is_named = _HUB_ID.fullmatch(source) and is_model(source)
+    is_named = bool(_HUB_ID.fullmatch(source)) and is_model(source)
     if is_named and _is_on_hub(source, model.get("revision")):
         return True
     if architecture is None:
-        raise UserError(
-            f"model.checkpoint: no run and no model called {source}, here or on the Hub; train it "
-            "first, or set model.architecture"
-        )
+        raise _missing_parent_error(source, is_named)
     return False
+
+
+def _missing_parent_error(source: str, is_named: bool) -> UserError:
+    """That there is no parent; `is_named` if it was also searched on the Hub."""
+    from ..loading.hub_connection import unreachable_message
+
+    unreachable = unreachable_message() if is_named else None
+    if unreachable is not None:
+        return UserError(
+            f"model.checkpoint: {source}: no such run or folder here, not among the downloaded "
+            f"models, and {unreachable}; connect to the network, name a folder, or set "
+            "model.architecture"
+        )
+    return UserError(
+        f"model.checkpoint: no run and no model called {source}, here or on the Hub; train it "
+        "first, or set model.architecture"
+    )
 
 
 def _is_on_hub(source: str, revision: str | None) -> bool:

@@ -19,6 +19,7 @@ from ..inference.load import check_configurations, find_model
 from ..inference.reference import read_reference
 from ..loading.data_only import data_only, references
 from ..loading.files import WeightFiles, find_weights
+from ..loading.hub_connection import connection_problem
 from ..utils.errors import UserError
 from ..utils.files import read_json
 from ..utils.run_folder import RunFolder
@@ -123,6 +124,7 @@ def _locate(where: str, revision: str | None, token: str | None) -> _Location:
             allow_patterns=["*.json", "*.py", "README.md", "model*.safetensors"],
             ignore_patterns="*/*",
             token=token,
+            local_files_only=connection_problem() is not None,
         )
     commit = Path(folder).name
     weights = find_weights(where, where, commit, token)

@@ -23,8 +23,15 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_AUDIO_CLASSIFICATIO
 from transformers.utils.hub import extract_commit_hash
 
 from ..audio.decode import SHORTEST
-from ..loading.data_only import data_only, model_commit
-from ..loading.files import CONFIGURATIONS, find_file, find_weights, first_line, weights_hash
+from ..loading.data_only import data_only
+from ..loading.files import (
+    CONFIGURATIONS,
+    find_file,
+    find_weights,
+    first_line,
+    model_commit,
+    weights_hash,
+)
 from ..loading.heads import load_published_classifier
 from ..models.preparation import Preparation, PreparedFeatureExtractor
 from ..utils.environment import quiet_libraries

@@ -8,7 +8,9 @@ that of the requested revision. Nothing is written to the Hub: no conversion is 
 import logging
 import os
 
-from huggingface_hub import HfApi, ModelInfo, is_offline_mode
+from huggingface_hub import HfApi, ModelInfo
+
+from .hub_connection import connection_problem
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +25,7 @@ def converted_revision(
 
     The result is also None for a folder, and if the Hub cannot be reached.
     """
-    if os.path.isdir(source) or is_offline_mode():
+    if os.path.isdir(source) or connection_problem() is not None:
         return None
     try:
         return _pull_request(HfApi(token=token), source, revision)

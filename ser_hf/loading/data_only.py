@@ -14,8 +14,6 @@ from typing import Any
 from transformers import PreTrainedModel
 from transformers.dynamic_module_utils import get_relative_import_files
 from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES
-from transformers.utils import cached_file
-from transformers.utils.hub import extract_commit_hash
 
 from ..models import (
     ARCHITECTURES,
@@ -30,7 +28,7 @@ from .files import (
     WeightFiles,
     find_file,
     find_weights,
-    first_line,
+    model_commit,
     read_table,
 )
 
@@ -138,21 +136,6 @@ def data_only(
                 for arg in error.args
             )
             raise
-
-
-def model_commit(source: str, where: str, revision: str | None) -> str | None:
-    """The commit of a model on the Hub; None for a folder.
-
-    Raises:
-        UserError: if there is no such model.
-    """
-    try:
-        return extract_commit_hash(cached_file(source, "config.json", revision=revision), None)
-    except OSError as error:
-        reason = first_line(error)
-        if not Path(source).is_dir():
-            reason = f"no such folder here, and as a model on the Hub: {reason}"
-        raise UserError(f"{where}: {reason}") from None
 
 
 def _copy_configurations(

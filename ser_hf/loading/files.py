@@ -1,18 +1,29 @@
 """Finds and reads the files of a model, which is a folder or a repository on the Hub."""
 
+import contextlib
 import dataclasses
 import hashlib
+import logging
 import os
 import re
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub.errors import StrictDataclassError
+from huggingface_hub import is_offline_mode, try_to_load_from_cache
+from huggingface_hub.errors import (
+    HFValidationError,
+    LocalEntryNotFoundError,
+    StrictDataclassError,
+)
 from transformers.utils import cached_file
+from transformers.utils.hub import extract_commit_hash
 
 from ..utils.errors import UserError
 from ..utils.files import read_json
 from .converted import converted_revision
+from .hub_connection import connection_problem, unreachable_message
+
+logger = logging.getLogger(__name__)
 
 # The files in which transformers describes a model.
 CONFIGURATIONS = ("config.json", "preprocessor_config.json", "processor_config.json")
@@ -26,6 +37,7 @@ STATISTICS = "adaptation.safetensors"
 
 _MOST_BYTES = 2**22  # the largest size of a JSON file of settings
 _SHARD = re.compile(r"[\w-][\w.-]*\.safetensors")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def find_file(
@@ -45,9 +57,53 @@ def find_file(
         name,
         revision=revision,
         token=token,
+        local_files_only=_only_downloaded(source, name, revision),
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_connection_errors=required,
     )
+
+
+def model_commit(source: str, where: str, revision: str | None) -> str | None:
+    """The commit of a model on the Hub; None for a folder.
+
+    Raises:
+        UserError: if there is no such model.
+    """
+    only_downloaded = _only_downloaded(source, "config.json", revision)
+    try:
+        path = cached_file(
+            source, "config.json", revision=revision, local_files_only=only_downloaded
+        )
+    except OSError as error:
+        raise UserError(f"{where}: {_missing_model_reason(source, error)}") from None
+    if only_downloaded and not is_offline_mode():
+        logger.warning("%s: %s; the downloaded version is used", where, unreachable_message())
+    return extract_commit_hash(path, None)
+
+
+def _only_downloaded(source: str, name: str, revision: str | None) -> bool:
+    """Whether a file of a model on the Hub is searched among the downloaded files only."""
+    if os.path.isdir(source):
+        return False
+    # The client needs no connection for a file of a commit that is downloaded.
+    if revision is not None and _COMMIT.fullmatch(revision):
+        with contextlib.suppress(HFValidationError):  # the client refuses the name later
+            if try_to_load_from_cache(source, name, revision=revision) is not None:
+                return False
+    return connection_problem() is not None
+
+
+def _missing_model_reason(source: str, error: OSError) -> str:
+    """Why a model is not found, and what to do."""
+    if os.path.isdir(source):
+        return first_line(error)
+    unreachable = unreachable_message()
+    if unreachable is not None and isinstance(error.__cause__, LocalEntryNotFoundError):
+        return (
+            f"no such folder here, not among the downloaded models, and {unreachable}; "
+            "connect to the network, or name the folder of a model"
+        )
+    return f"no such folder here, and as a model on the Hub: {first_line(error)}"
 
 
 @dataclasses.dataclass(frozen=True)

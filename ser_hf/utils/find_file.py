@@ -24,7 +24,7 @@ class FileFinder:
             return path
         candidates = [path]
         if "\\" in str(path):
-            candidates.append(Path(os.path.normpath(str(path).replace("\\", "/"))))
+            candidates.append(_with_slashes(path))
         for candidate in candidates:
             existing = self._in_other_form(candidate)
             if existing is not None:
@@ -32,13 +32,30 @@ class FileFinder:
         return path
 
     def similar(self, path: Path) -> str | None:
-        """The name of a file in the folder of `path` that is the same name in other letters.
+        """An existing file that has the same path in other letters, from the first difference on.
 
         The names differ in case, width, invisible characters or the way of writing a number.
         """
-        wanted = compared(path.name)
-        for name in self._names(str(path.parent)):
-            if compared(name) == wanted:
+        path = _with_slashes(path)
+        existing = Path(path.anchor)
+        differing: list[str] = []
+        for part in path.relative_to(path.anchor).parts:
+            name = part
+            if not os.path.lexists(existing / part):
+                name = self._similar_name(str(existing), part)
+                if name is None:
+                    return None
+            existing = existing / name
+            if differing or name != part:
+                differing.append(name)
+        if not differing or not os.path.isfile(existing):
+            return None
+        return "/".join(differing)
+
+    def _similar_name(self, folder: str, wanted: str) -> str | None:
+        """The first name in a folder that is the same name in other letters."""
+        for name in self._names(folder):
+            if compared(name) == compared(wanted):
                 return name
         return None
 
@@ -74,3 +91,8 @@ class FileFinder:
         if folder not in self._composed_names:
             self._composed_names[folder] = {composed(name): name for name in self._names(folder)}
         return self._composed_names[folder]
+
+
+def _with_slashes(path: Path) -> Path:
+    """The path with slashes in place of backslashes, which Windows writes."""
+    return Path(os.path.normpath(str(path).replace("\\", "/")))

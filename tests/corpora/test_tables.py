@@ -2,6 +2,8 @@
 line.
 """
 
+import os
+
 import pytest
 from datasets import Value
 from support.blank import write_blank
@@ -253,3 +255,36 @@ def test_times_under_other_names_are_not_left_unread(table):
     text = "path,onset,offset,label,speaker\na.wav,0.1,0.2,angry,anna\n"
     with pytest.raises(UserError, match=r"onset and offset .*corpus\.start and corpus\.end"):
         load_corpus("csv", table(text))
+
+
+def test_paths_with_backslashes_are_found(table):
+    clips = parse(table(PLAIN.replace("sub/b.wav", ".\\sub\\b.wav"))).clips
+    assert [clip.id for clip in clips] == ["csv/a", "csv/sub/b"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a path with a drive may exist")
+@pytest.mark.parametrize("path", ["C:\\data\\b.wav", "d:/data/b.wav"])
+def test_paths_with_a_drive_of_windows_are_named(table, path):
+    with pytest.raises(UserError) as error:
+        parse(table(PLAIN.replace("sub/b.wav", path)))
+    message = str(error.value)
+    assert "line 3: " in message
+    assert f"{path} is a path of Windows" in message
+    assert "corpus.audio_root" in message
+
+
+@pytest.mark.parametrize("column", ["id", "key"])
+def test_repeated_ids_name_the_column_and_both_lines(table, column):
+    text = f"path,label,speaker,{column}\na.wav,angry,anna,x\nsub/b.wav,sad,ben,x\n"
+    columns = None if column == "id" else {"id": column}
+    with pytest.raises(UserError) as error:
+        parse(table(text), columns=columns)
+    message = str(error.value)
+    assert "line 3: " in message
+    assert f"the column {column!r} has 'x'" in message
+    assert "clips.csv, line 2" in message
+
+
+def test_missing_ids_may_repeat(table):
+    text = "path,label,speaker,id\na.wav,angry,anna,NA\nsub/b.wav,sad,ben,NA\n"
+    assert [clip.id for clip in parse(table(text)).clips] == ["csv/a", "csv/sub/b"]

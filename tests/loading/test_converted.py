@@ -47,7 +47,7 @@ def hub(monkeypatch):
             return state.pull_requests
 
     monkeypatch.setattr(converted, "HfApi", Api)
-    monkeypatch.setattr(converted, "is_offline_mode", lambda: False)
+    monkeypatch.setattr(converted, "connection_problem", lambda: None)
     return state
 
 
@@ -87,5 +87,5 @@ def test_nothing_is_searched_for_folders_offline_and_without_a_pickle(hub, tmp_p
     assert converted_revision("someone/voices") is None
     hub.revisions = {}  # the Hub refuses the request
     assert converted_revision("someone/voices") is None
-    monkeypatch.setattr(converted, "is_offline_mode", lambda: True)
+    monkeypatch.setattr(converted, "connection_problem", lambda: "no network")
     assert converted_revision("someone/voices") is None

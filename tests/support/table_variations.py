@@ -272,7 +272,7 @@ VARIATIONS: dict[str, Variation] = {
     "backslashes": Variation(written(changed(0, lambda i, cell: f".\\{cell}"))),
     "slashes that lead nowhere": Variation(written(changed(0, lambda i, cell: f"./x/../{cell}"))),
     "files in capitals": refused(
-        written(changed(0, lambda i, cell: cell.upper())), "its folder has 'anna_angry.wav'"
+        written(changed(0, lambda i, cell: cell.upper())), "there is 'anna_angry.wav'"
     ),
     "files that are gone": refused(
         written(changed(0, lambda i, cell: f"x{cell}" if i > 2 else cell)),

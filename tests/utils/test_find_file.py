@@ -34,3 +34,12 @@ def test_a_name_in_another_case_is_named_and_not_used(tmp_path):
     assert finder.similar(path) == "A 01.WAV"
     assert finder.similar(tmp_path / "b.wav") is None
     assert finder.similar(tmp_path / "missing" / "b.wav") is None
+
+
+def test_folders_in_another_case_are_named(tmp_path):
+    (tmp_path / "audio" / "Anna").mkdir(parents=True)
+    (tmp_path / "audio" / "Anna" / "a.wav").write_bytes(b"")
+    finder = FileFinder()
+    assert finder.similar(tmp_path / "Audio" / "Anna" / "a.WAV") == "audio/Anna/a.wav"
+    assert finder.similar(tmp_path / "audio\\anna\\a.wav") == "Anna/a.wav"
+    assert finder.similar(tmp_path / "audio" / "anna") is None
