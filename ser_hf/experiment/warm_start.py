@@ -80,8 +80,7 @@ def _missing_parent_error(source: str, is_named: bool) -> UserError:
     if unreachable is not None:
         return UserError(
             f"model.checkpoint: {source}: no such run or folder here, not among the downloaded "
-            f"models, and {unreachable}; connect to the network, name a folder, or set "
-            "model.architecture"
+            f"models, and {unreachable}, name a folder, or set model.architecture"
         )
     return UserError(
         f"model.checkpoint: no run and no model called {source}, here or on the Hub; train it "

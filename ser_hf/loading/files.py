@@ -77,7 +77,11 @@ def model_commit(source: str, where: str, revision: str | None) -> str | None:
     except OSError as error:
         raise UserError(f"{where}: {_missing_model_reason(source, error)}") from None
     if only_downloaded and not is_offline_mode():
-        logger.warning("%s: %s; the downloaded version is used", where, unreachable_message())
+        logger.warning(
+            "%s: the downloaded version is used, because the Hub cannot be reached: %s",
+            where,
+            connection_problem(),
+        )
     return extract_commit_hash(path, None)
 
 
@@ -100,8 +104,8 @@ def _missing_model_reason(source: str, error: OSError) -> str:
     unreachable = unreachable_message()
     if unreachable is not None and isinstance(error.__cause__, LocalEntryNotFoundError):
         return (
-            f"no such folder here, not among the downloaded models, and {unreachable}; "
-            "connect to the network, or name the folder of a model"
+            f"no such folder here, not among the downloaded models, and {unreachable}, "
+            "or name the folder of a model"
         )
     return f"no such folder here, and as a model on the Hub: {first_line(error)}"
 

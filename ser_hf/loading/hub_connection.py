@@ -66,8 +66,9 @@ def _request_problem() -> str | None:
 
 
 def unreachable_message() -> str | None:
-    """That the Hub cannot be reached, and why, as a part of a sentence; None if it can."""
+    """That the Hub cannot be reached, and the remedy, as a part of a sentence; None if it can."""
     problem = connection_problem()
     if problem is None:
         return None
-    return f"the Hub ({constants.ENDPOINT}) cannot be reached: {problem}"
+    remedy = "unset it" if is_offline_mode() else "connect to the network"
+    return f"the Hub ({constants.ENDPOINT}) cannot be reached: {problem}; {remedy}"

@@ -56,7 +56,7 @@ def test_a_missing_folder_is_named(path, tmp_path):
 def test_a_checkpoint_that_the_hub_lacks_is_refused_in_one_line():
     with pytest.raises(UserError) as error:
         read_checkpoint("some/where", None)
-    assert str(error.value).startswith("model.checkpoint: some/where: no such folder here, and ")
+    assert str(error.value).startswith("model.checkpoint: some/where: no such folder here, ")
     assert "\n" not in str(error.value)
 
 
