@@ -237,7 +237,7 @@ def difference(scores: dict[str, list[float]], baseline: dict[str, list[float]])
         for speaker in scores
         if speaker in baseline
     ]
-    if len(paired) < 2 or scores is baseline:
+    if len(paired) < 2 or scores == baseline:
         return ""
     error = statistics.stdev(paired) / len(paired) ** 0.5
     better = sum(value > 0 for value in paired)
