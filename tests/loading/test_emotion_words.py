@@ -3,7 +3,7 @@
 import pytest
 
 from ser_hf.corpora.schema import EMOTIONS, SYNONYMS
-from ser_hf.experiment.emotion_words import emotions_of_labels
+from ser_hf.loading.emotion_words import emotions_of_labels
 
 
 @pytest.mark.parametrize(
