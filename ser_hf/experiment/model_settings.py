@@ -98,6 +98,22 @@ class TransferredSettings(NetworkSettings):
     ] = False
 
 
+def _distinct(names: list[str]) -> list[str]:
+    """Check that each output has another name."""
+    for name in names:
+        if not name.strip():
+            raise ValueError("a name is empty; name each output")
+        if names.count(name) > 1:
+            raise ValueError(f"{name!r:.100} occurs twice; give each output another name")
+    return names
+
+
+# More outputs than any classifier of emotions has.
+LabelNames = Annotated[
+    list[str], Field(min_length=1, max_length=1000), AfterValidator(_distinct)
+]
+
+
 class EncoderSettings(ModelSettings):
     """A speech encoder: any `AutoModelForAudioClassification` checkpoint.
 
@@ -116,6 +132,14 @@ class EncoderSettings(ModelSettings):
     random_init: Annotated[
         bool, Field(description="use the checkpoint's configuration with random weights")
     ] = False
+    label_names: Annotated[
+        LabelNames | None,
+        Field(
+            description="names of the outputs of the checkpoint's classifier, in their order, such "
+            "as for LABEL_0, LABEL_1; the rows of labels of the corpus are kept; null: the names "
+            "in its configuration"
+        ),
+    ] = None
     weighted_layer_sum: Annotated[
         bool, Field(description="classify a trained weighted sum of all layers, not the last one")
     ] = False

@@ -14,7 +14,7 @@ from ..evaluation.maps import require_installed
 from ..evaluation.tasks import EMOTIONS, TASKS, Task
 from ..training.settings import TrainingSettings
 from ..utils.errors import UserError
-from .model_settings import ENCODER, NetworkSettings, TransferredSettings
+from .model_settings import ENCODER, EncoderSettings, NetworkSettings, TransferredSettings
 from .recipe import Recipe
 from .settings import FreezeSettings
 
@@ -213,6 +213,11 @@ def _check_checkpoint(recipe: Recipe) -> None:
     model = recipe.model
     if model.architecture == ENCODER and not model.checkpoint:
         raise UserError("model.checkpoint: missing; encoder needs a Hub id or a folder")
+    if isinstance(model, EncoderSettings) and model.label_names is not None:
+        if model.random_init:
+            raise UserError("model.label_names: random_init keeps no row of a classifier")
+        if recipe.training.solver == "sklearn":
+            raise UserError("model.label_names: scikit-learn fits the classifier anew")
     if isinstance(model, TransferredSettings):
         if not model.checkpoint and not model.random_init:
             raise UserError(

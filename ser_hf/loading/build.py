@@ -26,7 +26,9 @@ def build_model(plan: Blueprint) -> PreTrainedModel:
     from_file = not plan.random_init and Path(plan.checkpoint).is_file()
     try:
         if not plan.random_init and not from_file:
-            return load_model(plan.checkpoint, plan.config, plan.revision, **settings)
+            return load_model(
+                plan.checkpoint, plan.config, plan.revision, plan.label_names, **settings
+            )
         model = AutoModelForAudioClassification.from_config(
             plan.config, trust_remote_code=False, **settings
         )

@@ -4,7 +4,7 @@ The model is the parent of the new one. `weights.load_model` then loads its tens
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,18 +67,17 @@ class LabelMatch:
     dropped: tuple[str, ...]
 
 
-def match_labels(parent_labels: Mapping[int, str], labels: Sequence[str]) -> LabelMatch:
+def match_labels(parent_names: Sequence[str], labels: Sequence[str]) -> LabelMatch:
     """Compare the labels of a model with those of its parent.
 
     Args:
-        parent_labels: `id2label` of the parent.
+        parent_names: the names of the parent's outputs (see `output_names.output_names`).
         labels: the labels of the model, in the order of their ids.
     """
-    names = [parent_labels[i] for i in sorted(parent_labels)]
     return LabelMatch(
-        kept=tuple(label for label in labels if label in names),
-        new=tuple(label for label in labels if label not in names),
-        dropped=tuple(name for name in names if name not in labels),
+        kept=tuple(label for label in labels if label in parent_names),
+        new=tuple(label for label in labels if label not in parent_names),
+        dropped=tuple(name for name in parent_names if name not in labels),
     )
 
 

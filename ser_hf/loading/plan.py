@@ -13,7 +13,7 @@ from transformers import (
     SequenceFeatureExtractor,
 )
 
-from ..models import ARCHITECTURES, TRANSFERRED
+from ..models import ARCHITECTURES, TRANSFERRED, PooledEncoderConfig
 from ..models.configuration import RANGES_KEY, WaveformConfig
 from ..models.preparation import UNPREPARED, Preparation, PreparedFeatureExtractor
 from ..models.target_heads import AUXILIARY_KEY, DIMENSIONS_KEY
@@ -30,6 +30,7 @@ from .checkpoint import (
     with_head,
 )
 from .encoders import ENCODERS, encoder_config, longest_clip, mask_valid, shortest_clip
+from .output_names import check_label_names, output_names
 from .parent import (
     LabelMatch,
     is_documented,
@@ -67,8 +68,9 @@ class Blueprint:
 
     `checkpoint` is a Hub id (with the commit `revision`), a folder, or the weight file of a
     transferred network. `labels` compares the labels with those of the model of ser_hf that
-    `checkpoint` is, and is None if `checkpoint` is no such model. `gradient_free_head` is true for
-    support vector machines and forests, which only scikit-learn can fit.
+    `checkpoint` is, and is None if `checkpoint` is no such model. `label_names` are the
+    names that the recipe gives to the checkpoint's outputs. `gradient_free_head` is true for support
+    vector machines and forests, which only scikit-learn can fit.
     """
 
     config: PreTrainedConfig
@@ -80,6 +82,7 @@ class Blueprint:
     revision: str | None = None
     gradient_free_head: bool = False
     labels: LabelMatch | None = None
+    label_names: tuple[str, ...] | None = None
 
     @property
     def has_statistics(self) -> bool:
@@ -136,6 +139,7 @@ def blueprint(
     normalize: bool | None = None,
     checkpoint: str | None = None,
     random_init: bool = False,
+    label_names: Sequence[str] | None = None,
     weighted_layer_sum: bool = False,
     pooling: str | None = None,
     head_layers: Sequence[int] = (),
@@ -158,6 +162,7 @@ def blueprint(
         checkpoint: Hub id or folder of a speech encoder or of a model of ser_hf (also the folder of
             its run), or a file of published weights.
         revision: branch, tag or commit of a checkpoint on the Hub.
+        label_names: names of the checkpoint's outputs, in place of those of its configuration.
         window: seconds to which the input of Whisper is shortened.
         problem_type: value for the configuration, see `ser_hf.evaluation.tasks`.
         ranges: {dimension: [lowest, highest] rating}; published as `target_ranges`.
@@ -187,6 +192,7 @@ def blueprint(
             sampling_rate=sampling_rate,
             normalize=normalize,
             random_init=random_init,
+            label_names=label_names,
             attention=attention,
             revision=revision,
             window=window,
@@ -219,6 +225,7 @@ def _encoder_blueprint(
     sampling_rate: int,
     normalize: bool | None,
     random_init: bool,
+    label_names: Sequence[str] | None,
     attention: str | None,
     revision: str | None,
     window: int | None,
@@ -226,10 +233,19 @@ def _encoder_blueprint(
 ) -> Blueprint:
     """The plan of a classifier on a speech encoder."""
     source = read_checkpoint(model_source(checkpoint), revision)
+    if label_names is not None:
+        check_label_names(label_names, source.source, source.config.id2label, task.labels)
     label_match = None
     if is_documented(source) and not random_init:
-        label_match = match_labels(source.config.id2label, task.labels)
+        names = output_names(source.config.id2label, task.labels, label_names)
+        label_match = match_labels(names, task.labels)
+    has_pooled_head = isinstance(source.config, PooledEncoderConfig)
     config = with_head(source, head, sampling_rate)
+    if label_names is not None and isinstance(config, PooledEncoderConfig) and not has_pooled_head:
+        raise UserError(
+            f"model.label_names: names the outputs of the classifier of {source.source}, which a "
+            "head of ser_hf (model.pooling, further targets) replaces; leave it out"
+        )
     task.describe(config)
     set_options(config, source.source, options)
     network = _classifier_on_meta(config)
@@ -251,6 +267,7 @@ def _encoder_blueprint(
         revision=source.revision,
         gradient_free_head=_has_gradient_free_head(network),
         labels=label_match,
+        label_names=None if label_names is None else tuple(label_names),
     )
 
 
@@ -282,7 +299,8 @@ def _network_blueprint(
         source = read_checkpoint(model_source(checkpoint), revision)
         require_same_network(source, config, extractor)
         warn_of_preparation(source, preparation)
-        label_match = match_labels(source.config.id2label, task.labels)
+        names = output_names(source.config.id2label, task.labels)
+        label_match = match_labels(names, task.labels)
         checkpoint = source.source
         commit = source.revision
     if is_file and not random_init:

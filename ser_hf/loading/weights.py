@@ -9,7 +9,7 @@ Only a new head has random tensors, and the log says so:
 - For a model of ser_hf every tensor must match, except the last layer if the labels differ, and a
   new layer sum.
 
-Labels are compared by name. The last layer keeps the rows of the labels that the checkpoint has
+Labels are compared by name (see `output_names`). The last layer keeps the rows of the labels that the checkpoint has
 too, whatever their order. The rows of other labels are random.
 `masked_spec_embed` is used in training only. It may be dropped or new, as the recipe masks or not.
 """
@@ -18,7 +18,7 @@ import contextlib
 import copy
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ from ..utils.errors import UserError
 from .data_only import data_only
 from .encoders import ENCODERS, encoder_config
 from .files import first_line
+from .output_names import output_names
 from .parent import LabelMatch, match_labels
 
 logger = logging.getLogger(__name__)
@@ -67,15 +68,23 @@ class LoadedModel:
 
 
 def load_model(
-    checkpoint: str, config: PreTrainedConfig, revision: str | None = None, **settings: Any
+    checkpoint: str,
+    config: PreTrainedConfig,
+    revision: str | None = None,
+    label_names: Sequence[str] | None = None,
+    **settings: Any,
 ) -> PreTrainedModel:
     """Load the classifier of `config` in float32 from a checkpoint (Hub id or folder).
 
     A new head is random: set the random seed before. `settings` may contain only
     `attn_implementation`.
 
+    Args:
+        label_names: names of the checkpoint's outputs, in place of those of its configuration.
+
     Raises:
-        UserError: naming `model.checkpoint`, and the first tensor that does not fit.
+        UserError: naming `model.checkpoint`, and the first tensor that does not fit; naming
+            `model.label_names`, if the checkpoint has no trained classifier with these outputs.
         ValueError, ImportError: if the `attn_implementation` is not available.
     """
     with data_only(
@@ -86,7 +95,10 @@ def load_model(
         if isinstance(config, PooledEncoderConfig) and other_kind:
             return _load_on_stock_encoder(checkpoint, config, temporary.folder, **settings)
         loaded = _read(checkpoint, config, temporary.folder, **settings)
-        labels = _fit_labels(loaded.model, saved_config.id2label, temporary.folder)
+        names = output_names(saved_config.id2label, _labels_of(config), label_names)
+        labels = _fit_labels(loaded.model, names, temporary.folder)
+        if label_names is not None and labels is None:
+            _require_classifier(checkpoint, loaded)
         loaded = _with_new_rating_head(loaded, saved_config)
 
     last_layer = set()
@@ -113,18 +125,30 @@ def _with_new_rating_head(loaded: LoadedModel, saved_config: PreTrainedConfig) -
     return dataclasses.replace(loaded, new=loaded.new | _tensors_of(RATING_HEAD))
 
 
+def _require_classifier(checkpoint: str, loaded: LoadedModel) -> None:
+    """Raise a `UserError` if the last layer is new, so that names of its rows have no effect."""
+    name = _last_layer(loaded.model)
+    if name is None or not loaded.new.isdisjoint(_tensors_of(name)):
+        raise UserError(
+            f"model.label_names: {checkpoint} has no trained classifier with these outputs; "
+            "leave it out"
+        )
+
+
 @torch.no_grad()
 def _fit_labels(
-    model: PreTrainedModel, saved_labels: Mapping[int, str], folder: str
+    model: PreTrainedModel, names: Sequence[str], folder: str
 ) -> LabelMatch | None:
     """Give each label of the model its row of the checkpoint's last layer; new labels are random.
 
     Returns the comparison of the labels; None if the labels are equal, or if the checkpoint has no
     last layer of this width. A head that scikit-learn fits does not change.
+
+    Args:
+        names: the names of the checkpoint's outputs.
     """
     name = _last_layer(model)
-    labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
-    names = [saved_labels[i] for i in sorted(saved_labels)]
+    labels = _labels_of(model.config)
     if name is None or labels == names:
         return None
 
@@ -138,7 +162,7 @@ def _fit_labels(
     for parameter in last.parameters():
         parameter._is_hf_initialized = False  # otherwise transformers would keep the old values
     model._init_weights(last)
-    match = match_labels(saved_labels, labels)
+    match = match_labels(names, labels)
     for key, parameter in last.named_parameters():
         saved_rows = saved.get(f"{name}.{key}")
         if saved_rows is None:
@@ -146,6 +170,11 @@ def _fit_labels(
         for label in match.kept:
             parameter[labels.index(label)] = saved_rows[names.index(label)]
     return match
+
+
+def _labels_of(config: PreTrainedConfig) -> list[str]:
+    """The labels in the order of the outputs."""
+    return [config.id2label[i] for i in range(config.num_labels)]
 
 
 def _last_layer(model: PreTrainedModel) -> str | None:

@@ -91,6 +91,27 @@ def test_the_head_of_ser_hf_on_an_encoder_reads_back_equal():
     assert read_recipe(recipe.to_dict()) == recipe
 
 
+def test_names_of_outputs_are_read_and_handed_on():
+    recipe = read_recipe(ENCODER_RECIPE, ["model.label_names=[angry, sad]"])
+    assert recipe.model.label_names == ["angry", "sad"]
+    assert recipe.model.plan["label_names"] == ["angry", "sad"]
+    assert read_recipe(recipe.to_dict()) == recipe
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.label_names=[angry, sad, angry]"], "'angry' occurs twice"),
+        (["model.label_names=[angry, ' ']"], "a name is empty"),
+        (["model.label_names=[]"], "expected"),
+        (["model.label_names=[angry]", "model.random_init=true"], "random_init keeps no row"),
+    ],
+)
+def test_names_of_outputs_that_cannot_be_used_are_refused(overrides, message):
+    with pytest.raises(UserError, match=rf"^model\.label_names: .*{message}"):
+        read_recipe(ENCODER_RECIPE, overrides)
+
+
 def test_keys_of_encoders_are_refused_for_networks():
     with pytest.raises(UserError) as error:
         read_recipe(CRNN, ["model.head_layers=[4]"])

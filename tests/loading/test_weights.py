@@ -304,6 +304,48 @@ def test_a_head_follows_the_order_of_our_labels(headed, labels, caplog, name, he
     assert caplog.messages[-1].endswith(": last layer reordered to our labels")
 
 
+@each_last_layer
+def test_a_recipe_names_the_outputs_of_a_head(headed, labels, caplog, name, head):
+    """Rows of numbered outputs land at the labels that the recipe says they are."""
+    folder, stored = headed(name, head, [f"LABEL_{i}" for i in range(5)])
+    names = [labels[2], "calm", labels[0], "other", labels[3]]
+    with caplog.at_level(logging.INFO, "ser_hf"):
+        plan = blueprint("encoder", labels, checkpoint=str(folder), label_names=names)
+        model = build_model(plan)
+    for part in ("weight", "bias"):
+        key = f"{LAST.get(name, 'classifier')}.{part}"
+        rows = tensors(model)[key]
+        assert torch.equal(rows[[0, 2, 3]], stored[key][[2, 0, 4]])
+        assert not torch.equal(rows[1], stored[key][1])
+    assert f"last layer kept for {labels[0]}, {labels[2]}, {labels[3]}" in caplog.messages[-1]
+    assert "rows of the last layer left out: calm, other" in caplog.messages[-1]
+
+
+def test_words_of_others_are_read_as_labels(headed, caplog):
+    folder, stored = headed("hubert", STOCK, ["neu", "hap", "ang", "sad"])
+    ours = ["angry", "happy", "neutral", "sad"]
+    with caplog.at_level(logging.INFO, "ser_hf"):
+        model = build_model(blueprint("encoder", ours, checkpoint=str(folder)))
+    assert torch.equal(model.classifier.weight, stored["classifier.weight"][[2, 1, 0, 3]])
+    assert caplog.messages[-1].endswith(": last layer reordered to our labels")
+
+
+def test_names_in_the_order_of_our_labels_keep_the_whole_head(headed, labels):
+    folder, stored = headed("hubert", STOCK, [f"LABEL_{i}" for i in range(len(labels))])
+    plan = blueprint("encoder", labels, checkpoint=str(folder), label_names=labels)
+    assert_same(tensors(build_model(plan)), stored)
+
+
+def test_names_for_a_head_that_is_not_kept_are_refused(encoder_folder, headed, labels):
+    bare = str(encoder_folder("hubert"))  # transformers gives it two labels
+    plan = blueprint("encoder", labels, checkpoint=bare, label_names=labels[:2])
+    with pytest.raises(UserError, match=r"^model\.label_names: .* no trained classifier"):
+        build_model(plan)
+    folder, _ = headed("hubert", STOCK)
+    with pytest.raises(UserError, match=r"^model\.label_names: .* replaces; leave it out"):
+        blueprint("encoder", labels, checkpoint=str(folder), label_names=labels, pooling="mean")
+
+
 def test_support_vector_machines_of_other_labels_are_unchanged(tmp_path):
     model = MfccSvmForAudioClassification(tiny_config("mfcc_svm"))
     model.save_pretrained(tmp_path)
