@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from datasets import Dataset
 
+from ..corpora.emotion_words import emotions_of_labels
 from ..corpora.schema import EMOTIONS
 from ..corpora.targets import ALIASES, above_limit
 from ..evaluation import tasks
@@ -13,7 +14,6 @@ from ..evaluation.predictions import Predictions, of_rows
 from ..evaluation.tasks import DIMENSIONS, MULTI_LABEL
 from ..report.sections import LabelMapping as LabelRow
 from ..utils.errors import UserError
-from ..loading.emotion_words import emotions_of_labels
 
 # The value in a label map for a label that is not evaluated; its probability goes to the others.
 IGNORED = "none"
@@ -142,7 +142,7 @@ def label_mapping(words: Sequence[str], label_map: Mapping[str, str] | None = No
     """The mapping of a model's labels to emotions.
 
     A label is mapped if it is in `label_map`, or if it is a name of an emotion in one of several
-    languages (`loading.emotion_words`). Upper and lower case are equal, and the sex of the
+    languages (`corpora.emotion_words`). Upper and lower case are equal, and the sex of the
     speaker is ignored, as in ``female_happy``.
 
     Args:

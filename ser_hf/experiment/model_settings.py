@@ -109,9 +109,7 @@ def _distinct(names: list[str]) -> list[str]:
 
 
 # More outputs than any classifier of emotions has.
-LabelNames = Annotated[
-    list[str], Field(min_length=1, max_length=1000), AfterValidator(_distinct)
-]
+LabelNames = Annotated[list[str], Field(min_length=1, max_length=1000), AfterValidator(_distinct)]
 
 
 class EncoderSettings(ModelSettings):
@@ -144,7 +142,8 @@ class EncoderSettings(ModelSettings):
         bool, Field(description="classify a trained weighted sum of all layers, not the last one")
     ] = False
     pooling: Annotated[
-        Literal["mean", "max", "mean_std", "attention", "attentive_stats"] | None,
+        Literal["mean", "max", "mean_std", "attention", "attentive_stats", "attentive_frame_stats"]
+        | None,
         Field(description="pooling over time in a head of ser_hf; null: the stock head"),
     ] = None
     head_layers: Annotated[

@@ -8,7 +8,8 @@
 - `plan` and `build`: plan a model from the keys of a recipe, and build the model.
 - `weights` and `transferred`: load checkpoints, and weights that other projects publish.
 - `published` and `download`: the table of these published files, and their download.
-- `emotion_words` and `output_names`: read the names of a model's labels.
+- `output_names`: reads the names of a checkpoint's labels.
 - `heads` and `head_networks`: load models of the Hub whose heads transformers does not have.
+- `published_start`: starts a training from such a model.
 - `batches`: divides clips into windows, and merges the predictions of windows.
 """

@@ -31,7 +31,8 @@ from .encoders import (
     normalizes,
     shorten_window,
 )
-from .files import find_file, first_line, read_table
+from .files import first_line
+from .published_start import published_head_options, read_named_encoder
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +80,11 @@ class Head:
     weighted_layer_sum: bool = False
 
     @property
+    def has_layers(self) -> bool:
+        """Whether the layers are set, so that no head of a checkpoint is kept in their place."""
+        return bool(self.pooling or self.head_layers)
+
+    @property
     def settings(self) -> dict[str, str | list[int] | float]:
         """The settings that select the head of ser_hf and have a value, by their recipe keys."""
         settings: dict[str, str | list[int] | float] = {}
@@ -108,6 +114,10 @@ def read_checkpoint(source: str, revision: str | None) -> Checkpoint:
     if is_path and not Path(source).is_dir():
         raise UserError(f"model.checkpoint: no such folder: {source}")
 
+    named = read_named_encoder(source, revision)
+    if named is not None:
+        return Checkpoint(source, named.config, named.extractor, named.revision)
+
     where = f"model.checkpoint: {source}"
     extractor = None
     try:
@@ -124,26 +134,29 @@ def read_checkpoint(source: str, revision: str | None) -> Checkpoint:
                     copy.folder, trust_remote_code=False
                 )
     except UserError:
-        _refuse_baseline_of_challenges(source, revision)
         raise
     except INVALID as error:
         raise UserError(f"{where}: {first_line(error)}") from None
     return Checkpoint(source, config, extractor, copy.commit)
 
 
-def _refuse_baseline_of_challenges(source: str, revision: str | None) -> None:
-    """Name the encoder of a baseline of the MSP-Podcast challenges, whose layout is not read here.
+def with_published_head(checkpoint: Checkpoint, sampling_rate: int) -> Checkpoint:
+    """The checkpoint with the head of its classifier as a head of ser_hf.
 
-    `loading.heads` predicts with such models.
+    A checkpoint is returned unchanged if its classifier is that of transformers, or if ser_hf does
+    not have its head (see `published_start`).
     """
-    path = find_file(source, "config.json", revision, required=False)
-    encoder = read_table(path).get("ssl_type") if path else None
-    if encoder:
-        raise UserError(
-            f"model.checkpoint: {source} has a layout of its own, which predict and evaluate "
-            "read, and training does not; start from its encoder: "
-            f"model.checkpoint={encoder!s:.100}"
-        )
+    config = checkpoint.config
+    if config.model_type not in ENCODERS:
+        return checkpoint
+    options = published_head_options(checkpoint.source, checkpoint.revision)
+    if options is None:
+        return checkpoint
+    labels = config.id2label
+    pooled = _with_pooled_head(config, options, sampling_rate)
+    pooled.id2label = labels
+    pooled.label2id = {name: i for i, name in labels.items()}
+    return dataclasses.replace(checkpoint, config=pooled)
 
 
 def with_head(checkpoint: Checkpoint, head: Head, sampling_rate: int) -> PreTrainedConfig:
@@ -194,20 +207,23 @@ def _with_new_pooled_head(
     config: PreTrainedConfig, source: str, head: Head, sampling_rate: int
 ) -> PooledEncoderConfig:
     """The configuration of an encoder with a new head of ser_hf."""
+    if head.weighted_layer_sum:
+        _without_layerdrop(config, source)
+    options = {**head.settings, "weighted_layer_sum": head.weighted_layer_sum}
+    return _with_pooled_head(config, options, sampling_rate)
+
+
+def _with_pooled_head(
+    config: PreTrainedConfig, options: dict[str, Any], sampling_rate: int
+) -> PooledEncoderConfig:
+    """The configuration of a head of ser_hf on an encoder, whose `config` is changed."""
     # Remove the settings of the checkpoint's old head, which would be published with the new one.
     config.num_labels = 2
     config.architectures = None
     if hasattr(config, "use_weighted_layer_sum"):
         config.use_weighted_layer_sum = False
-    if head.weighted_layer_sum:
-        _without_layerdrop(config, source)
     try:
-        return PooledEncoderConfig(
-            encoder=config,
-            weighted_layer_sum=head.weighted_layer_sum,
-            sampling_rate=sampling_rate,
-            **head.settings,
-        )
+        return PooledEncoderConfig(encoder=config, sampling_rate=sampling_rate, **options)
     except ValueError as error:
         raise UserError(f"model.{error}") from None
 

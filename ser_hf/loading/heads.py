@@ -7,7 +7,7 @@ tensors, and every tensor of the files must have a place in the network.
 
 import dataclasses
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -45,9 +45,32 @@ _RENAMED = {
 _MASK = "encoder.masked_spec_embed"  # used in training only
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _MOST_BYTES = 2**22  # the largest size of a configuration file
+# The tensors of attentive statistics with one weight for each frame.
+_FRAME_ATTENTION = {
+    "pool_model.sap_linear.weight",
+    "pool_model.sap_linear.bias",
+    "pool_model.attention",
+}
 _DIMENSIONS = {"arousal", "activation", "valence", "dominance"}
 # The output layer of speech recognizers, with one output for each character.
 _CTC_HEAD = "lm_head.weight"
+
+
+# {name of a tensor: its shape}
+Shapes = Mapping[str, Sequence[int]]
+
+
+@dataclasses.dataclass(frozen=True)
+class PooledHead:
+    """A published head as the head of `PooledEncoderForAudioClassification`.
+
+    Args:
+        options: options of `PooledEncoderConfig`.
+        prefixes: {prefix of the head's published tensors: prefix in the model of ser_hf}.
+    """
+
+    options: dict[str, Any]
+    prefixes: dict[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +83,9 @@ class Form:
             the configuration; it raises a `ValueError` for settings that it does not have.
         prefixes: {prefix of the head's published tensors: prefix in `PublishedClassifier`}. The
             first prefix that fits counts.
+        pooled_head: describes the head as one of ser_hf, from which training starts, given the
+            shapes of the published tensors and the configuration; None for a head that ser_hf
+            does not have.
         output: name of the weight of the last layer.
         encoder_prefix: prefix of the encoder's published tensors; None for the usual one of its
             kind.
@@ -70,9 +96,14 @@ class Form:
     required: frozenset[str]
     head: Callable[[int, Tensors, Mapping[str, Any]], nn.Module]
     prefixes: Mapping[str, str]
+    pooled_head: Callable[[Shapes, Mapping[str, Any]], PooledHead | None]
     output: str
     encoder_prefix: str | None = None
     names_encoder: bool = False
+
+    def prefix_of_encoder(self, model_type: str) -> str:
+        """The prefix of the published tensors of an encoder of this type."""
+        return self.encoder_prefix or f"{ENCODERS[model_type].name}."
 
 
 def _dense_head(size: int, tensors: Tensors, settings: Mapping[str, Any]) -> DenseHead:
@@ -87,12 +118,55 @@ def _dense_head(size: int, tensors: Tensors, settings: Mapping[str, Any]) -> Den
     return DenseHead(size, hidden, outputs, pooling_mode)
 
 
+def _pooled_dense_head(shapes: Shapes, settings: Mapping[str, Any]) -> PooledHead | None:
+    pooling = settings.get("pooling_mode") or "mean"
+    if pooling not in ("mean", "max"):  # ser_hf has no sum over frames
+        return None
+    options = {
+        "pooling": pooling,
+        "head_layers": [shapes["classifier.dense.weight"][0]],
+        "head_norm": False,
+        "head_activation": "tanh",
+    }
+    prefixes = {
+        "classifier.dense.": "head.1.",
+        "classifier.out_proj.": "classifier.",
+        "classifier.output.": "classifier.",
+    }
+    return PooledHead(options, prefixes)
+
+
 def _layer_norm_head(size: int, tensors: Tensors, settings: Mapping[str, Any]) -> LayerNormHead:
     hidden_sizes: list[int] = []
     while (name := f"ser_model.fc.{len(hidden_sizes)}.0.weight") in tensors:
         hidden_sizes.append(len(tensors[name]))
     outputs = len(tensors["ser_model.out.0.weight"])
     return LayerNormHead(size, hidden_sizes, outputs, "pool_model.attention" in tensors)
+
+
+def _pooled_layer_norm_head(shapes: Shapes, settings: Mapping[str, Any]) -> PooledHead | None:
+    names_of_pooling = {name for name in shapes if name.startswith("pool_model.")}
+    if names_of_pooling not in (set(), _FRAME_ATTENTION):
+        return None
+    prefixes = {
+        "pool_model.sap_linear.": "pooling.score.0.",
+        "pool_model.attention": "pooling.score.2.weight",
+        "ser_model.out.0.": "classifier.",
+    }
+    hidden_sizes: list[int] = []
+    while (name := f"ser_model.fc.{len(hidden_sizes)}.0.weight") in shapes:
+        layer = len(hidden_sizes)
+        # In the head of ser_hf, dropout comes first, and after each norm and activation.
+        prefixes[f"ser_model.fc.{layer}.0."] = f"head.{4 * layer + 1}."
+        prefixes[f"ser_model.fc.{layer}.1."] = f"head.{4 * layer + 2}."
+        hidden_sizes.append(shapes[name][0])
+    options = {
+        "pooling": "attentive_frame_stats" if names_of_pooling else "mean",
+        "head_layers": hidden_sizes,
+        "head_norm": True,
+        "head_activation": "relu",
+    }
+    return PooledHead(options, prefixes)
 
 
 # Stock heads (projector and classifier, with or without weights of the layers, as in
@@ -104,6 +178,7 @@ FORMS = {
         required=frozenset({"classifier.dense.weight", "classifier.out_proj.weight"}),
         head=_dense_head,
         prefixes={"classifier.out_proj.": "head.output.", "classifier.": "head."},
+        pooled_head=_pooled_dense_head,
         output="classifier.out_proj.weight",
     ),
     # ehcalabres/wav2vec2-lg-xlsr-en-speech-emotion-recognition
@@ -111,6 +186,7 @@ FORMS = {
         required=frozenset({"classifier.dense.weight", "classifier.output.weight"}),
         head=_dense_head,
         prefixes={"classifier.": "head."},
+        pooled_head=_pooled_dense_head,
         output="classifier.output.weight",
     ),
     # 3loi/SER-Odyssey-Baseline-WavLM-Categorical and -Multi-Attributes
@@ -122,6 +198,7 @@ FORMS = {
             "ser_model.fc.": "head.hidden.",
             "ser_model.out.": "head.output.",
         },
+        pooled_head=_pooled_layer_norm_head,
         output="ser_model.out.0.weight",
         encoder_prefix="ssl_model.",
         names_encoder=True,
@@ -143,22 +220,21 @@ def load_published_classifier(
         UserError: naming `source`, if the weights are not safetensors or those of a speech
             recognizer, or if tensors or labels do not fit.
     """
-    settings = _settings(model_path, revision)
-    if settings is None:
+    files = read_published_files(model_path, source, revision)
+    if files is None:
         return None
-    files = find_weights(model_path, source, revision).tensor_files
-    shapes = _tensor_shapes(files)
-    _refuse_recognizer(shapes, source)
-    form = _form_of(shapes)
+    _refuse_recognizer(files.shapes, source)
+    form = files.form
     if form is None:
         return None
 
+    settings = files.settings
     encoder = _read_encoder(model_path, source, revision, settings, form)
     if encoder is None:
         return None
     config, extractor = encoder
-    tensors = {name: tensor for path in files for name, tensor in load_file(path).items()}
-    _describe_outputs(config, settings, len(tensors[form.output]), label_names, source)
+    tensors = files.tensors()
+    describe_outputs(config, settings, len(tensors[form.output]), label_names, source)
     mean = 0.0
     deviation = 1.0
     if form.names_encoder:
@@ -172,6 +248,44 @@ def load_published_classifier(
         raise UserError(f"{source}: config.json: {error}") from None
     _load(model, tensors, form, source)
     return model, extractor
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedFiles:
+    """The configuration of a model of others, and the files and shapes of its tensors."""
+
+    settings: dict[str, Any]
+    paths: list[str]
+    shapes: Shapes
+
+    @property
+    def form(self) -> Form | None:
+        """The form of publication, which the names of the tensors identify."""
+        for form in FORMS.values():
+            if form.required.issubset(self.shapes):
+                return form
+        return None
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All tensors of the files, by their published names."""
+        return {name: value for path in self.paths for name, value in load_file(path).items()}
+
+
+def read_published_files(
+    model_path: str, source: str, revision: str | None
+) -> PublishedFiles | None:
+    """Read the configuration and the shapes of a model that may have a head of the table.
+
+    The result is None for other models.
+
+    Raises:
+        UserError: naming `source`, if the weights are not safetensors.
+    """
+    settings = _settings(model_path, revision)
+    if settings is None:
+        return None
+    paths = find_weights(model_path, source, revision).tensor_files
+    return PublishedFiles(settings, paths, _tensor_shapes(paths))
 
 
 def _settings(model_path: str, revision: str | None) -> dict[str, Any] | None:
@@ -196,14 +310,6 @@ def _tensor_shapes(files: Iterable[str]) -> dict[str, list[int]]:
     return shapes
 
 
-def _form_of(names: Collection[str]) -> Form | None:
-    """Identify the form of publication from the names of the tensors."""
-    for form in FORMS.values():
-        if form.required.issubset(names):
-            return form
-    return None
-
-
 def _refuse_recognizer(shapes: Mapping[str, Sequence[int]], source: str) -> None:
     """Refuse a speech recognizer, which has outputs for each frame and no classifier of clips."""
     has_classifier = any(name.startswith("classifier.") for name in shapes)
@@ -223,7 +329,7 @@ def _read_encoder(
     form: Form,
 ) -> tuple[PreTrainedConfig, SequenceFeatureExtractor] | None:
     """The configuration of the encoder, and the extractor; None for an unknown encoder."""
-    encoder_source = _named_encoder(settings, source) if form.names_encoder else model_path
+    encoder_source = named_encoder(settings, source) if form.names_encoder else model_path
     encoder_revision = None if form.names_encoder else revision
     with data_only(
         encoder_source, where=source, revision=encoder_revision, weights=False
@@ -240,7 +346,7 @@ def _read_encoder(
     return config, extractor
 
 
-def _named_encoder(settings: dict[str, Any], source: str) -> str:
+def named_encoder(settings: dict[str, Any], source: str) -> str:
     """The Hub id of the encoder that a configuration names."""
     encoder = str(settings.get("ssl_type"))
     if not _HUB_ID.fullmatch(encoder):
@@ -251,7 +357,7 @@ def _named_encoder(settings: dict[str, Any], source: str) -> str:
     return encoder
 
 
-def _describe_outputs(
+def describe_outputs(
     config: PreTrainedConfig,
     settings: dict[str, Any],
     outputs: int,
@@ -260,6 +366,7 @@ def _describe_outputs(
 ) -> None:
     """Write the labels and the problem into the configuration of the encoder, in place.
 
+    `settings` are those of the published classifier, which has so many `outputs`.
     Outputs are dimensions if the configuration says so, or if all of them have names of dimensions.
     """
     names = dict(enumerate(label_names or ()))
@@ -284,11 +391,10 @@ def _describe_outputs(
 def _load(model: PublishedClassifier, tensors: Tensors, form: Form, source: str) -> None:
     """Load the published tensors into the model; every tensor must fit."""
     config = model.config
-    encoder_prefix = form.encoder_prefix or f"{ENCODERS[config.model_type].name}."
-    prefixes = {**form.prefixes, encoder_prefix: "encoder."}
+    prefixes = {**form.prefixes, form.prefix_of_encoder(config.model_type): "encoder."}
     state = {_MASK: torch.zeros(config.hidden_size)}
     for name, tensor in tensors.items():
-        state[_our_name(name, prefixes)] = tensor.float()
+        state[renamed(name, prefixes)] = tensor.float()
 
     try:
         missing, unexpected = model.load_state_dict(state, strict=False, assign=True)
@@ -303,11 +409,11 @@ def _load(model: PublishedClassifier, tensors: Tensors, form: Form, source: str)
         )
 
 
-def _our_name(name: str, prefixes: Mapping[str, str]) -> str:
-    """The name that a published tensor has in `PublishedClassifier`."""
+def renamed(name: str, prefixes: Mapping[str, str]) -> str:
+    """The name of a published tensor in another model: the first prefix that fits is replaced."""
     for theirs, ours in prefixes.items():
         if name.startswith(theirs):
             name = ours + name.removeprefix(theirs)
             break
-    stem, _, last = name.rpartition(".")
-    return f"{stem}.{_RENAMED.get(last, last)}"
+    stem, dot, last = name.rpartition(".")
+    return stem + dot + _RENAMED.get(last, last)

@@ -1,12 +1,12 @@
-"""Names the outputs of a checkpoint's classifier, so that a new model keeps its rows by label."""
+"""Names the outputs of a checkpoint's classifier, so that a new model keeps its rows by label.
+
+The words of corpora are imported where a training needs them: predictions do without.
+"""
 
 import difflib
 from collections.abc import Mapping, Sequence
 
-from ..corpora.schema import EMOTIONS
-from ..corpora.targets import ALIASES
 from ..utils.errors import UserError
-from .emotion_words import emotions_of_labels
 
 
 def check_label_names(
@@ -27,6 +27,9 @@ def check_label_names(
         UserError: naming `model.label_names`, for another number of names than of outputs, for a
             name that is no emotion, no dimension and no label, and if no name is a label.
     """
+    from ..corpora.schema import EMOTIONS
+    from ..corpora.targets import ALIASES
+
     if len(label_names) != len(saved_labels):
         raise UserError(
             f"model.label_names: {len(label_names)} names, but {source} has "
@@ -62,6 +65,8 @@ def output_names(
         labels: the labels of the new model.
         label_names: names that replace those of the checkpoint; see `check_label_names`.
     """
+    from ..corpora.emotion_words import emotions_of_labels
+
     if label_names is not None:
         return list(label_names)
     saved_names = [saved_labels[i] for i in sorted(saved_labels)]
@@ -77,6 +82,8 @@ def output_names(
 
 def _meaning(name: str, emotion: str | None, labels: Sequence[str]) -> str | None:
     """The label that a name of an output means; None without one."""
+    from ..corpora.targets import ALIASES
+
     dimension = name.strip().lower()
     for candidate in (emotion, dimension, ALIASES.get(dimension)):
         if candidate in labels:

@@ -28,6 +28,7 @@ from .checkpoint import (
     warn_of_preparation,
     waveform_extractor,
     with_head,
+    with_published_head,
 )
 from .encoders import ENCODERS, encoder_config, longest_clip, mask_valid, shortest_clip
 from .output_names import check_label_names, output_names
@@ -69,8 +70,8 @@ class Blueprint:
     `checkpoint` is a Hub id (with the commit `revision`), a folder, or the weight file of a
     transferred network. `labels` compares the labels with those of the model of ser_hf that
     `checkpoint` is, and is None if `checkpoint` is no such model. `label_names` are the
-    names that the recipe gives to the checkpoint's outputs. `gradient_free_head` is true for support
-    vector machines and forests, which only scikit-learn can fit.
+    names that the recipe gives to the checkpoint's outputs. `gradient_free_head` is true for
+    support vector machines and forests, which only scikit-learn can fit.
     """
 
     config: PreTrainedConfig
@@ -179,8 +180,6 @@ def blueprint(
         if key in MANAGED:
             raise UserError(f"model.{key}: {MANAGED[key]}")
     task = _Task(labels, problem_type, ranges, dimensions, auxiliary or {})
-    if task.has_further_heads and architecture == "encoder":
-        pooling = pooling or "mean"  # the heads of transformers have one target
     head = Head(pooling, tuple(head_layers), head_dropout, weighted_layer_sum)
 
     if architecture == "encoder":
@@ -235,11 +234,16 @@ def _encoder_blueprint(
     source = read_checkpoint(model_source(checkpoint), revision)
     if label_names is not None:
         check_label_names(label_names, source.source, source.config.id2label, task.labels)
+    names = output_names(source.config.id2label, task.labels, label_names)
     label_match = None
     if is_documented(source) and not random_init:
-        names = output_names(source.config.id2label, task.labels, label_names)
         label_match = match_labels(names, task.labels)
+    elif not random_init and not head.has_layers and not set(names).isdisjoint(task.labels):
+        source = with_published_head(source, sampling_rate)
     has_pooled_head = isinstance(source.config, PooledEncoderConfig)
+    if task.has_further_heads and not has_pooled_head:
+        # The heads of transformers have one target.
+        head = dataclasses.replace(head, pooling=head.pooling or "mean")
     config = with_head(source, head, sampling_rate)
     if label_names is not None and isinstance(config, PooledEncoderConfig) and not has_pooled_head:
         raise UserError(

@@ -9,8 +9,9 @@ Only a new head has random tensors, and the log says so:
 - For a model of ser_hf every tensor must match, except the last layer if the labels differ, and a
   new layer sum.
 
-Labels are compared by name (see `output_names`). The last layer keeps the rows of the labels that the checkpoint has
-too, whatever their order. The rows of other labels are random.
+Labels are compared by name (see `output_names`). The last layer keeps the rows of the labels that
+the checkpoint has too, whatever their order. The rows of other labels are random. Checkpoints whose
+heads transformers does not have are first converted (see `published_start`).
 `masked_spec_embed` is used in training only. It may be dropped or new, as the recipe masks or not.
 """
 
@@ -38,11 +39,11 @@ from ..models import PooledEncoderConfig, PooledEncoderForAudioClassification
 from ..models.target_heads import AUXILIARY_HEAD, RATING_HEAD, dimension_names
 from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
-from .data_only import data_only
 from .encoders import ENCODERS, encoder_config
 from .files import first_line
 from .output_names import output_names
 from .parent import LabelMatch, match_labels
+from .published_start import training_copy
 
 logger = logging.getLogger(__name__)
 
@@ -87,16 +88,14 @@ def load_model(
             `model.label_names`, if the checkpoint has no trained classifier with these outputs.
         ValueError, ImportError: if the `attn_implementation` is not available.
     """
-    with data_only(
-        checkpoint, where=f"model.checkpoint: {checkpoint}", revision=revision
-    ) as temporary:
-        saved_config = AutoConfig.from_pretrained(temporary.folder, trust_remote_code=False)
+    with training_copy(checkpoint, config, revision) as folder:
+        saved_config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         other_kind = saved_config.model_type != config.model_type
         if isinstance(config, PooledEncoderConfig) and other_kind:
-            return _load_on_stock_encoder(checkpoint, config, temporary.folder, **settings)
-        loaded = _read(checkpoint, config, temporary.folder, **settings)
+            return _load_on_stock_encoder(checkpoint, config, folder, **settings)
+        loaded = _read(checkpoint, config, folder, **settings)
         names = output_names(saved_config.id2label, _labels_of(config), label_names)
-        labels = _fit_labels(loaded.model, names, temporary.folder)
+        labels = _fit_labels(loaded.model, names, folder)
         if label_names is not None and labels is None:
             _require_classifier(checkpoint, loaded)
         loaded = _with_new_rating_head(loaded, saved_config)
@@ -136,9 +135,7 @@ def _require_classifier(checkpoint: str, loaded: LoadedModel) -> None:
 
 
 @torch.no_grad()
-def _fit_labels(
-    model: PreTrainedModel, names: Sequence[str], folder: str
-) -> LabelMatch | None:
+def _fit_labels(model: PreTrainedModel, names: Sequence[str], folder: str) -> LabelMatch | None:
     """Give each label of the model its row of the checkpoint's last layer; new labels are random.
 
     Returns the comparison of the labels; None if the labels are equal, or if the checkpoint has no

@@ -423,6 +423,11 @@ class ConvolutionStack1d(nn.Module):
         return features.transpose(1, 2), mask
 
 
+# Kinds of pooling that give a mean and a deviation, and kinds with trained weights.
+_STATISTICS = ("mean_std", "attentive_stats", "attentive_frame_stats")
+_ATTENTIVE = ("attention", "attentive_stats", "attentive_frame_stats")
+
+
 class Pooling(nn.Module):
     """Pools the real frames of a clip into one vector.
 
@@ -431,15 +436,17 @@ class Pooling(nn.Module):
     - ``mean``, ``max``, and ``mean_std``, mean and deviation;
     - ``mean_max``: mean plus maximum (Kong et al. 2020, arXiv:1912.10211);
     - ``attention``: a mean with a trained weight per frame;
-    - ``attentive_stats``: mean and deviation with a trained weight per frame and channel (Okabe et
-      al. 2018, arXiv:1803.10963; Desplanques et al. 2020, arXiv:2005.07143);
+    - ``attentive_stats``: mean and deviation with a trained weight per frame and channel
+      (Desplanques et al. 2020, arXiv:2005.07143);
+    - ``attentive_frame_stats``: the same with a trained weight per frame (Okabe et al. 2018,
+      arXiv:1803.10963);
     - ``last``: the last states of both directions of a bidirectional LSTM.
     """
 
     def __init__(self, kind: str, size: int):
         super().__init__()
         self.kind = kind
-        self.output_size = 2 * size if kind in ("mean_std", "attentive_stats") else size
+        self.output_size = 2 * size if kind in _STATISTICS else size
         # Softmax ignores a constant, so a bias would never be trained.
         if kind == "attention":
             self.score = nn.Linear(size, 1, bias=False)
@@ -447,6 +454,10 @@ class Pooling(nn.Module):
             hidden = max(8, size // 4)
             self.score = nn.Sequential(
                 nn.Linear(size, hidden), nn.Tanh(), nn.Linear(hidden, size, bias=False)
+            )
+        elif kind == "attentive_frame_stats":
+            self.score = nn.Sequential(
+                nn.Linear(size, size), nn.Tanh(), nn.Linear(size, 1, bias=False)
             )
 
     def forward(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -475,7 +486,7 @@ class Pooling(nn.Module):
     def _weights(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Compute the weight of each frame: (batch, frames, 1 or size), 0 for padding."""
         frame_mask = mask[:, :, None]
-        if self.kind in ("attention", "attentive_stats"):
+        if self.kind in _ATTENTIVE:
             return self.score(sequence).masked_fill(~frame_mask, float("-inf")).softmax(dim=1)
         frame_mask = frame_mask.to(sequence.dtype)
         return frame_mask / frame_mask.sum(dim=1, keepdim=True)

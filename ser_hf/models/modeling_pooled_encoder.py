@@ -1,7 +1,7 @@
 """A pooling head on any speech encoder of transformers, or on emotion2vec."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -15,6 +15,8 @@ from .layers import Pooling
 from .modeling_emotion2vec import Emotion2vecConfig, Emotion2vecModel
 from .options import Items, WholeNumber
 from .target_heads import TargetHeads
+
+_ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU, "tanh": nn.Tanh}
 
 
 class PooledEncoderConfig(WaveformConfig):
@@ -30,7 +32,9 @@ class PooledEncoderConfig(WaveformConfig):
         Any,
         "configuration of the encoder, or its dictionary with a model_type; null for wav2vec2",
     ] = None
-    pooling: Annotated[PoolingKind, "how the frames become one vector"] = "mean"
+    pooling: Annotated[
+        Literal[PoolingKind, "attentive_frame_stats"], "how the frames become one vector"
+    ] = "mean"
     weighted_layer_sum: Annotated[
         bool,
         "pool a trained weighted mean of the encoder's input and the outputs of all its layers, "
@@ -44,6 +48,12 @@ class PooledEncoderConfig(WaveformConfig):
     head_dropout: Annotated[
         Fraction, "probability of dropout on the pooled vector and after each hidden layer"
     ] = 0.0
+    head_norm: Annotated[
+        bool, "layer norm after each hidden layer, as in some classifiers of others"
+    ] = False
+    head_activation: Annotated[
+        Literal["gelu", "relu", "tanh"], "what follows each hidden layer and its norm"
+    ] = "gelu"
 
     def __post_init__(self, **kwargs):
         if self.encoder is None:
@@ -105,7 +115,10 @@ class PooledEncoderForAudioClassification(TargetHeads, PreTrainedModel):
         layers = [nn.Dropout(config.head_dropout)]
         size = self.pooling.output_size
         for hidden in config.head_layers:
-            layers += [nn.Linear(size, hidden), nn.GELU(), nn.Dropout(config.head_dropout)]
+            layers.append(nn.Linear(size, hidden))
+            if config.head_norm:
+                layers.append(nn.LayerNorm(hidden))
+            layers += [_ACTIVATIONS[config.head_activation](), nn.Dropout(config.head_dropout)]
             size = hidden
         self.head = nn.Sequential(*layers)
         self.classifier = nn.Linear(size, config.num_labels)
@@ -226,6 +239,9 @@ class PooledEncoderForAudioClassification(TargetHeads, PreTrainedModel):
             init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 init.zeros_(module.bias)
+        elif isinstance(module, nn.LayerNorm):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
 
 
 def layerdrop_key(encoder: PreTrainedConfig) -> str | None:

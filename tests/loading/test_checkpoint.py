@@ -1,7 +1,6 @@
 """Checkpoints: configuration and extractor with the settings of a recipe."""
 
 import pytest
-from support.hub_twins import challenge_twin
 from transformers import BertConfig, Wav2Vec2FeatureExtractor
 
 from ser_hf.loading.checkpoint import (
@@ -148,10 +147,3 @@ def test_an_extractor_of_spectrograms_prepares_waveforms_itself(encoder_folder, 
     with pytest.raises(UserError) as error:
         configured(whisper, **settings)
     assert str(error.value).startswith(f"{key}: ")
-
-
-def test_a_baseline_of_the_challenges_is_refused_with_its_encoder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    challenge_twin(tmp_path / "twin", ["angry", "happy"], encoder_id="tester/encoder")
-    with pytest.raises(UserError, match=r"^model\.checkpoint: .*checkpoint=tester/encoder$"):
-        read_checkpoint(str(tmp_path / "twin"), None)

@@ -1,14 +1,14 @@
 """Reads the names of a model's labels: abbreviations, capitals, other languages, pairs of names.
 
 A name is read only if it can mean one emotion only. Names of a corpus's labels are not read here
-(`ser_hf.corpora.schema.SYNONYMS` has the names that both share).
+(`schema.SYNONYMS` has the names that both share).
 """
 
 import re
 import unicodedata
 from collections.abc import Sequence
 
-from ..corpora.schema import EMOTIONS, SYNONYMS
+from .schema import EMOTIONS, SYNONYMS
 
 # The sex of the speaker before the emotion, as in female_happy.
 _SEX = re.compile(r"^(female|male)[\s_-]+")

@@ -2,8 +2,8 @@
 
 import pytest
 
+from ser_hf.corpora.emotion_words import emotions_of_labels
 from ser_hf.corpora.schema import EMOTIONS, SYNONYMS
-from ser_hf.loading.emotion_words import emotions_of_labels
 
 
 @pytest.mark.parametrize(
