@@ -16,6 +16,8 @@ from .schema import Clip
 # Name of a target -> another name for it, which is used if a corpus lacks the first name.
 ALIASES = {"arousal": "activation", "activation": "arousal"}
 Range = Sequence[float]
+# The column of the ratings of each clip: {dimension: target}.
+TARGETS = "targets"
 # The column of the set of classes of each clip: true or false for each class.
 POSITIVES = "positives"
 
@@ -216,12 +218,12 @@ def positives_of(dataset: Dataset, rows: Sequence[int]) -> np.ndarray | None:
 
 def dimension_names(dataset: Dataset) -> list[str]:
     """The names of the dimensions that the clips of a dataset are rated in; empty without any."""
-    return list(dataset.features.get("targets") or ())
+    return list(dataset.features.get(TARGETS) or ())
 
 
 def names_of(dataset: Dataset) -> list[str]:
     """The names of the outputs of a model for a dataset: its targets, otherwise its classes."""
-    return list(dataset.features.get("targets") or dataset.features["label"].names)
+    return list(dataset.features.get(TARGETS) or dataset.features["label"].names)
 
 
 def targets_of(dataset: Dataset, rows: Sequence[int]) -> np.ndarray | None:
@@ -229,7 +231,7 @@ def targets_of(dataset: Dataset, rows: Sequence[int]) -> np.ndarray | None:
 
     The targets of a clip without ratings are nan.
     """
-    if "targets" not in dataset.features:
+    if TARGETS not in dataset.features:
         return None
-    columns = dataset.select_columns(["targets"])[list(rows)]["targets"]
+    columns = dataset.select_columns([TARGETS])[list(rows)][TARGETS]
     return np.asarray([list(row.values()) for row in columns], np.float32).reshape(len(rows), -1)

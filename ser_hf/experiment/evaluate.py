@@ -46,6 +46,7 @@ from .evaluated_clips import (
 from .evaluated_targets import (
     EvaluatedTargets,
     evaluated_targets,
+    with_evaluated_ratings,
     predictions_on,
     task_of_predictions,
 )
@@ -196,6 +197,7 @@ def evaluate_on_corpus(
         citation: description of the corpus for the page, from `corpus_facts`.
     """
     began = time.perf_counter()
+    corpus, ratings_note = with_evaluated_ratings(model.classifier, model.mapping, corpus)
     targets = evaluated_targets(model.classifier, model.mapping, corpus)
     mapping = targets.main
     # What cannot work is refused before clips are decoded.
@@ -207,6 +209,8 @@ def evaluate_on_corpus(
 
     clips = _prepared_clips(model, corpus, targets, settings)
     notes = notes_about_recordings(clips.dataset, clips.store)
+    if ratings_note is not None:
+        notes.append(ratings_note)
     for note in notes:
         logger.warning("%s", note)
 

@@ -218,14 +218,20 @@ def _suitable_rows(
     left_out: Counter[str] = Counter()
     for row in rows:
         if labels[row] not in classes and not rated[row]:
-            missing = f"the model has no label for {labels[row]}"
-            left_out[missing if classes else "they have no ratings"] += 1
+            left_out[_missing_target(labels[row], classes)] += 1
         elif speakers[row] in excluded:
             left_out[excluded[speakers[row]]] += 1
         else:
             suitable.append(row)
     reasons = [f"{count} {_LEFT_OUT}: {reason}." for reason, count in left_out.items()]
     return suitable, reasons
+
+
+def _missing_target(label: str | None, classes: Sequence[str]) -> str:
+    """Why a clip without ratings cannot be evaluated, given the labels of the model."""
+    if not classes:
+        return "they have no ratings"
+    return "they have no label" if label is None else f"the model has no label for {label}"
 
 
 def labels_of(dataset: Dataset) -> list[str | None]:

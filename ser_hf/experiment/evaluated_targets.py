@@ -7,7 +7,7 @@ import numpy as np
 from datasets import Dataset
 
 from ..corpora import Corpus
-from ..corpora.targets import dimension_names
+from ..corpora.targets import TARGETS, dimension_names
 from ..evaluation.predictions import Predictions
 from ..evaluation.tasks import EMOTIONS_AND_DIMENSIONS, MULTI_LABEL, Task
 from ..inference.batches import ClassifiedClips
@@ -65,6 +65,24 @@ class EvaluatedTargets:
         return rows
 
 
+def with_evaluated_ratings(
+    classifier: Classifier, mapping: LabelMapping, corpus: Corpus
+) -> tuple[Corpus, str | None]:
+    """The corpus without ratings, if the model predicts labels only, and a note that says so.
+
+    Any other corpus is unchanged and has no note.
+    """
+    dimensions = dimension_names(corpus.dataset)
+    if not dimensions or isinstance(mapping, DimensionMapping) or classifier.rating_ranges:
+        return corpus, None
+    note = (
+        f"The ratings of the corpus ({', '.join(dimensions)}) are not evaluated: the model predicts "
+        "labels only."
+    )
+    without = dataclasses.replace(corpus, dataset=corpus.dataset.remove_columns(TARGETS), ranges={})
+    return without, note
+
+
 def evaluated_targets(
     classifier: Classifier, mapping: LabelMapping, corpus: Corpus
 ) -> EvaluatedTargets:
@@ -76,17 +94,14 @@ def evaluated_targets(
 
     Args:
         mapping: from the outputs of the model to emotions or dimensions.
+        corpus: from `with_evaluated_ratings`.
 
     Raises:
-        UserError: if the corpus has ratings and the model predicts labels only, or the reverse.
+        UserError: if the model predicts dimensions and the corpus has no ratings of them.
     """
     dimensions = dimension_names(corpus.dataset)
     if isinstance(mapping, DimensionMapping):
         return EvaluatedTargets(mapping.on(dimensions))
-    if dimensions and not classifier.rating_ranges:
-        raise UserError(
-            f"corpus.targets: {classifier.source} predicts labels, no dimensions; leave it out"
-        )
     if classifier.task is MULTI_LABEL and "votes" in corpus.dataset.column_names:
         mapping = SetMapping(**dataclasses.asdict(mapping))
     if not dimensions:
