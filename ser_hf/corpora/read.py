@@ -38,6 +38,8 @@ class Corpus:
         notes: sentences about the tables of the corpus and their speakers, for the report.
         auxiliary: names of the auxiliary corpora, whose rows are the last ones; they may be in the
             training split only.
+        positive_share: the share of votes above which a class is true for a clip that may have
+            several; None for 1 / the number of classes.
     """
 
     dataset: Dataset
@@ -46,6 +48,7 @@ class Corpus:
     ranges: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     notes: Sequence[str] = ()
     auxiliary: frozenset[str] = frozenset()
+    positive_share: float | None = None
 
     @property
     def main_rows(self) -> list[int]:
@@ -316,6 +319,7 @@ def _make_corpus(
         ranges={} if targets is None else targets.ranges,
         notes=notes,
         auxiliary=frozenset() if auxiliary is None else auxiliary.corpora,
+        positive_share=settings.positive_share,
     )
 
 

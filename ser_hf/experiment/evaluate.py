@@ -46,9 +46,9 @@ from .evaluated_clips import (
 from .evaluated_targets import (
     EvaluatedTargets,
     evaluated_targets,
-    with_evaluated_ratings,
     predictions_on,
     task_of_predictions,
+    with_evaluated_ratings,
 )
 from .hardest_clips import show_hardest
 from .label_mapping import LabelMapping, dimension_mapping, label_mapping

@@ -75,10 +75,8 @@ def with_evaluated_ratings(
     dimensions = dimension_names(corpus.dataset)
     if not dimensions or isinstance(mapping, DimensionMapping) or classifier.rating_ranges:
         return corpus, None
-    note = (
-        f"The ratings of the corpus ({', '.join(dimensions)}) are not evaluated: the model predicts "
-        "labels only."
-    )
+    names = ", ".join(dimensions)
+    note = f"The ratings of the corpus ({names}) are not evaluated: the model predicts labels only."
     without = dataclasses.replace(corpus, dataset=corpus.dataset.remove_columns(TARGETS), ranges={})
     return without, note
 
@@ -103,7 +101,9 @@ def evaluated_targets(
     if isinstance(mapping, DimensionMapping):
         return EvaluatedTargets(mapping.on(dimensions))
     if classifier.task is MULTI_LABEL and "votes" in corpus.dataset.column_names:
-        mapping = SetMapping(**dataclasses.asdict(mapping))
+        mapping = SetMapping(
+            mapping.words, mapping.classes, mapping.class_of_word, corpus.positive_share
+        )
     if not dimensions:
         return EvaluatedTargets(mapping)
     return EvaluatedTargets(

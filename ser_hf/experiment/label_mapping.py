@@ -91,8 +91,16 @@ class DimensionMapping(LabelMapping):
         return DimensionMapping(self.words, classes, dimensions)
 
 
+@dataclasses.dataclass(frozen=True)
 class SetMapping(LabelMapping):
-    """The classes of a model whose clips may have several labels."""
+    """The classes of a model whose clips may have several labels.
+
+    Args:
+        positive_share: the share of votes above which a class is true for a clip; None for
+            1 / the number of classes.
+    """
+
+    positive_share: float | None = None
 
     def to_classes(self, probabilities: np.ndarray) -> np.ndarray:
         """Convert separate probabilities (..., words) to float32 (..., classes).
@@ -214,7 +222,7 @@ def predictions_in_classes(
         return dataclasses.replace(
             of_corpus,
             names=mapping.classes,
-            labels=_sets_of_votes(votes, of_corpus.ids),
+            labels=_sets_of_votes(votes, of_corpus.ids, mapping.positive_share),
             probabilities=probabilities[None],
             votes=None,
         )
@@ -228,7 +236,9 @@ def predictions_in_classes(
     )
 
 
-def _sets_of_votes(votes: np.ndarray, ids: Sequence[str]) -> np.ndarray:
+def _sets_of_votes(
+    votes: np.ndarray, ids: Sequence[str], positive_share: float | None
+) -> np.ndarray:
     """Sets of classes, bool (clips, classes), from shares of the votes; see `with_positives`.
 
     Raises:
@@ -241,7 +251,7 @@ def _sets_of_votes(votes: np.ndarray, ids: Sequence[str]) -> np.ndarray:
             f"corpus: {clip} has no votes for the labels of the model, which may give a clip "
             "several; leave out the votes (corpus.soft), or exclude the clip"
         )
-    return above_limit(votes)
+    return above_limit(votes, positive_share)
 
 
 def _votes_in_classes(

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset
 
+from ser_hf.evaluation.summary import evaluate_predictions
+from ser_hf.evaluation.tasks import MULTI_LABEL
 from ser_hf.experiment.label_mapping import (
+    SetMapping,
     dimension_mapping,
     identity_mapping,
     label_mapping,
@@ -73,6 +76,74 @@ def test_two_outputs_of_one_dimension_are_refused():
 def test_an_identity_mapping_changes_nothing(task):
     values = np.array([[0.25, 0.75]], np.float32)
     np.testing.assert_array_equal(identity_mapping(task, ["a", "b"]).to_classes(values), values)
+
+
+def voted(votes):
+    """Clips of a corpus with the labels happy, angry and fear, and with votes for them."""
+    columns = {
+        "id": [str(i) for i in range(len(votes))],
+        "label": [int(np.argmax(row)) for row in votes],
+        "votes": votes,
+        "audio": [{"path": f"{i}.wav"} for i in range(len(votes))],
+    }
+    names = ClassLabel(names=["happy", "angry", "fear"])
+    return Dataset.from_dict(columns).cast_column("label", names)
+
+
+@pytest.mark.parametrize(
+    ("share", "sets"),
+    [
+        # Half of the votes is not above 1 / 2, the share with two classes.
+        (None, [[True, False], [False, False], [False, True]]),
+        (0.4, [[True, False], [True, True], [False, True]]),
+        (0.25, [[True, True], [True, True], [False, True]]),
+        (0.0, [[True, True], [True, True], [False, True]]),
+        (0.9, [[False, False], [False, False], [False, True]]),
+    ],
+)
+def test_votes_become_sets_of_the_classes_of_the_model(share, sets):
+    """Of the votes for angry and happy, the shares are 2/3, 1/3; 1/2, 1/2; and 0, 1."""
+    dataset = voted([[0.25, 0.5, 0.25], [0.25, 0.25, 0.5], [1.0, 0.0, 0.0]])
+    labels = ["angry", "happy"]
+    mapping = SetMapping(labels, labels, labels, share)
+    probabilities = np.array([[0.9, 0.1], [0.6, 0.7], [0.2, 0.8]], np.float32)
+    predictions = predictions_in_classes(dataset, mapping, probabilities)
+    assert predictions.task is MULTI_LABEL
+    assert predictions.names == labels
+    assert predictions.labels.tolist() == sets
+    assert predictions.labels.dtype == bool
+    np.testing.assert_array_equal(predictions.probabilities, probabilities[None])
+
+
+def test_sets_of_the_classes_of_the_model_have_known_metrics():
+    """With a share of 0.4: angry is true for clips 0 and 1, happy for clips 1 and 2."""
+    dataset = voted([[0.25, 0.5, 0.25], [0.25, 0.25, 0.5], [1.0, 0.0, 0.0]])
+    labels = ["angry", "happy"]
+    mapping = SetMapping(labels, labels, labels, 0.4)
+    # Above 0.5 are: angry; angry and happy; angry.
+    probabilities = np.array([[0.9, 0.1], [0.6, 0.7], [0.8, 0.2]], np.float32)
+    predictions = predictions_in_classes(dataset, mapping, probabilities)
+    metrics = evaluate_predictions(predictions, bootstrap=20).metrics
+    # Angry: 2 of 3 predicted clips are right, 2 of 2 true ones are predicted: F1 is 4 / 5.
+    # Happy: 1 of 1, and 1 of 2: F1 is 2 / 3.
+    assert metrics["macro_f1"] == pytest.approx((4 / 5 + 2 / 3) / 2)
+    # Two of three sets are right: {angry} and {angry, happy}.
+    assert metrics["exact_match"] == pytest.approx(2 / 3)
+
+
+def test_a_class_of_two_labels_has_the_higher_probability():
+    mapping = SetMapping(["joy", "fun", "rage"], ["happy", "angry"], ["happy", "happy", "angry"])
+    probabilities = mapping.to_classes(np.array([[0.2, 0.7, 0.4], [0.9, 0.1, 0.0]]))
+    np.testing.assert_allclose(probabilities, [[0.7, 0.4], [0.9, 0.0]], rtol=1e-6)
+
+
+def test_a_clip_without_votes_for_the_classes_has_no_set():
+    labels = ["angry", "happy"]
+    dataset = voted([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]])
+    with pytest.raises(UserError, match=r"^corpus: 1 has no votes for the labels of the model"):
+        predictions_in_classes(
+            dataset, SetMapping(labels, labels, labels), np.full((2, 2), 0.5, np.float32)
+        )
 
 
 def test_labels_and_votes_of_a_corpus_are_in_the_classes_of_the_model():

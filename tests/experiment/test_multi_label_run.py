@@ -149,6 +149,12 @@ def test_evaluation_with_votes_measures_sets(run, recipe):
     )
     assert again.task == "multi_label"
     assert again.metrics == pytest.approx(report.metrics, rel=1e-4)
+    # Of six raters, four chose the first emotion of each clip: no other is above one half.
+    settings["positive_share"] = 0.5
+    strict = ser_hf.evaluate_model(
+        folder, "cremad", recipe["corpus"]["root"], settings=settings, bootstrap=20, **split
+    )
+    assert sum(strict.class_distribution["test"].values()) == strict.clips
     settings = {"target": "voice", "sampling_rate": 8000}
     one = ser_hf.evaluate_model(
         folder, "cremad", recipe["corpus"]["root"], settings=settings, bootstrap=20, **split
