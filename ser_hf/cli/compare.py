@@ -20,6 +20,7 @@ from .options import (
     as_json,
     require_one_of,
 )
+from .shell_completion import complete_run
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ def compare(
             metavar="RUN",
             help="A run, an evaluation, a sweep (its best run), a model, a Hub id or a "
             "report.json.",
+            autocompletion=complete_run,
         ),
     ],
     metric: Annotated[
@@ -87,6 +89,7 @@ def rank(
         Argument(
             metavar="RUNS",
             help="Folders with finished runs, single runs, report.json files or Hub ids.",
+            autocompletion=complete_run,
         ),
     ],
     output: Annotated[
@@ -136,7 +139,9 @@ def reproduce(
     source: Annotated[
         str,
         Argument(
-            metavar="RUN|REPO", help="A run folder, a published model's folder or its Hub id."
+            metavar="RUN|REPO",
+            help="A run folder, a published model's folder or its Hub id.",
+            autocompletion=complete_run,
         ),
     ],
     overrides: Overrides = None,

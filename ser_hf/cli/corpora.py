@@ -10,6 +10,7 @@ from typer import Argument, Exit, Option
 from ..utils.errors import UserError
 from .first_checks import announce, require_folder_of_corpus
 from .options import CorpusWords, Json, NoAudio, Pictures, as_json, corpus_recipe, root_or_word
+from .shell_completion import complete_corpus, complete_download
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +20,8 @@ def download(
         str,
         Argument(
             help="ravdess, cremad, tess or emodb; for others the message says where to register. "
-            "Or weights: published weights of a network."
+            "Or weights: published weights of a network.",
+            autocompletion=complete_download,
         ),
     ],
     folder: Annotated[
@@ -174,7 +176,10 @@ def shortened(words: list[str], most: int = 12) -> list[str]:
 
 
 def inspect(
-    corpus: Annotated[str, Argument(help="Such as ravdess; csv for your own table.")],
+    corpus: Annotated[
+        str,
+        Argument(help="Such as ravdess; csv for your own table.", autocompletion=complete_corpus),
+    ],
     root: Annotated[
         str | None, Argument(metavar="DIR", help="Its folder; for csv the table.")
     ] = None,

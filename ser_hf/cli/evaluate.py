@@ -34,6 +34,7 @@ from .options import (
     names_of_labels,
     recipe_path,
 )
+from .shell_completion import complete_model
 
 if TYPE_CHECKING:
     from ..experiment.evaluated_clips import EvaluationOptions
@@ -48,6 +49,7 @@ def evaluate(
             metavar="MODEL... [key=value]...",
             help="Run folders, model folders, Hub ids or ONNX files; then options of the corpus, "
             "or keys of the recipe.",
+            autocompletion=complete_model,
         ),
     ],
     corpus: Annotated[

@@ -16,12 +16,17 @@ from .options import (
     as_json,
     names_of_labels,
 )
+from .shell_completion import complete_model
 
 
 def export(
     model: Annotated[
         str,
-        Argument(metavar="MODEL", help="A run folder, a model folder or a Hub id."),
+        Argument(
+            metavar="MODEL",
+            help="A run folder, a model folder or a Hub id.",
+            autocompletion=complete_model,
+        ),
     ],
     int8: Annotated[
         bool,

@@ -11,6 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from typer import Argument, Option
 
 from ..utils.errors import UserError
+from .shell_completion import (
+    complete_corpus_word,
+    complete_model,
+    complete_override,
+    complete_recipe,
+)
 
 if TYPE_CHECKING:
     from ..experiment.recipe import Recipe
@@ -21,17 +27,32 @@ Model = Annotated[
     Argument(
         metavar="MODEL",
         help="A run folder, a model folder, a Hub id of any audio classifier, or an ONNX file.",
+        autocompletion=complete_model,
     ),
 ]
 RecipeFile = Annotated[
-    str, Argument(metavar="RECIPE", help="A YAML file, or a name from `ser-hf recipes`.")
+    str,
+    Argument(
+        metavar="RECIPE",
+        help="A YAML file, or a name from `ser-hf recipes`.",
+        autocompletion=complete_recipe,
+    ),
 ]
 Overrides = Annotated[
-    list[str] | None, Argument(metavar="section.key=value", help="Replace a value of the recipe.")
+    list[str] | None,
+    Argument(
+        metavar="section.key=value",
+        help="Replace a value of the recipe.",
+        autocompletion=complete_override,
+    ),
 ]
 CorpusWords = Annotated[
     list[str] | None,
-    Argument(metavar="key=value", help="Options of the corpus, or keys of the recipe."),
+    Argument(
+        metavar="key=value",
+        help="Options of the corpus, or keys of the recipe.",
+        autocompletion=complete_corpus_word,
+    ),
 ]
 Root = Annotated[
     str | None, Option(metavar="DIR", help="The folder of the corpus; for csv the table.")

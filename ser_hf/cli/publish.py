@@ -15,6 +15,7 @@ from ..utils.run_folder import RunFolder
 from ..utils.yaml import read_yaml
 from .first_checks import announce, require_model
 from .options import Clips, Json, Model, Private, Revision, TrustRemoteCode
+from .shell_completion import complete_run
 
 # What may follow --space.
 _SPACE_WORDS = (["gradio"], ["static"])
@@ -33,7 +34,14 @@ class PublishCommand(TyperCommand):
 
 
 def publish(
-    run: Annotated[str, Argument(metavar="RUN", help="The folder of a finished run (output_dir).")],
+    run: Annotated[
+        str,
+        Argument(
+            metavar="RUN",
+            help="The folder of a finished run (output_dir).",
+            autocompletion=complete_run,
+        ),
+    ],
     repo: Annotated[
         str | None, Option(metavar="USER/NAME", help="[default: the recipe's hub section]")
     ] = None,

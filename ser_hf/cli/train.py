@@ -26,6 +26,7 @@ from .options import (
     jobs_of,
     require_one_of,
 )
+from .shell_completion import complete_built_in_recipe
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +98,10 @@ def train(
 
 
 def recipes(
-    name: Annotated[str | None, Argument(metavar="NAME", help="Print this one.")] = None,
+    name: Annotated[
+        str | None,
+        Argument(metavar="NAME", help="Print this one.", autocompletion=complete_built_in_recipe),
+    ] = None,
 ) -> None:
     """List the recipes that come with the package, or print one.
 
