@@ -3,6 +3,7 @@ settings.
 """
 
 import json
+import re
 import runpy
 import sys
 from importlib.metadata import PackageNotFoundError
@@ -23,6 +24,10 @@ def test_every_example_is_described():
     assert all(f"(../examples/{path.name})" in page for path in [*SCRIPTS, *NOTEBOOKS])
 
 
+def marks_of(notebook):
+    return [] if notebook.stem == "quickstart" else [pytest.mark.exhaustive]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("script", TRAINERS, ids=lambda script: script.stem)
 def test_a_trainer_of_your_own(script, tmp_path, monkeypatch, capsys):
@@ -34,20 +39,18 @@ def test_a_trainer_of_your_own(script, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+@pytest.mark.parametrize(
+    "notebook",
+    [pytest.param(notebook, marks=marks_of(notebook), id=notebook.stem) for notebook in NOTEBOOKS],
+)
 def test_notebooks(notebook, tmp_path, monkeypatch):
     """The first code cell installs nothing here. The second one has the settings, for which small
     ones are set after it.
     """
     monkeypatch.chdir(tmp_path)
-    cells = [
-        cell
-        for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-        if cell["cell_type"] == "code"
-    ]
+    cells = code_cells(notebook.read_text(encoding="utf-8"))
     names = {}
     for number, cell in enumerate(cells):
-        assert not cell["outputs"]
         exec(
             compile("".join(cell["source"]), f"{notebook.name}, code cell {number + 1}", "exec"),
             names,
@@ -57,6 +60,19 @@ def test_notebooks(notebook, tmp_path, monkeypatch):
             names |= {"SPEAKERS": 10, "TAKES": 1, "EPOCHS": 1}
     assert names["report"].metrics["uar"] >= 0
     assert len(names["predictions"]) == names["report"].clips
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+def test_outputs_are_kept_and_name_no_folder_of_a_machine(notebook):
+    text = notebook.read_text(encoding="utf-8")
+    outputs = [output for cell in code_cells(text) for output in cell["outputs"]]
+    assert len(outputs) > 5
+    assert not [output for output in outputs if output["output_type"] == "error"]
+    assert not re.search(r"(/root|/home|/Users|/tmp)/", text)
+
+
+def code_cells(text):
+    return [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)

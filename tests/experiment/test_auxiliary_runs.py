@@ -87,6 +87,7 @@ def test_report_card_and_training_clips_have_the_auxiliary_corpus(recipe, tmp_pa
     assert trained.issuperset(auxiliary)
 
 
+@pytest.mark.slow
 def test_folds_and_seeds_have_the_same_auxiliary_clips(recipe, tmp_path):
     overrides = [f"output_dir={tmp_path / 'run'}", "training.seeds=[1, 2]"]
     report = ser_hf.run_recipe(recipe, overrides)

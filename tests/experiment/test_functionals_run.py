@@ -43,6 +43,7 @@ def run(tmp_path_factory):
     return folder, searched
 
 
+@pytest.mark.slow
 def test_predictions_of_recordings_are_those_of_the_run(run):
     folder, searched = run
     dataset = ser_hf.load_corpus("synthetic", speakers=4, takes=1)

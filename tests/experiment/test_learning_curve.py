@@ -61,6 +61,7 @@ def curved(tmp_path_factory):
     return ser_hf.run_recipe(RECIPE, [f"output_dir={folder}"]), folder
 
 
+@pytest.mark.slow
 def test_a_report_has_the_curve_and_its_picture(curved):
     report, folder = curved
     curve = report.learning_curve

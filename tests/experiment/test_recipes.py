@@ -253,8 +253,18 @@ TWINS |= {
 }
 
 
+def twin_cases():
+    """The first recipe of each network runs in every suite."""
+    networks = set()
+    for name, (path, named) in TWINS.items():
+        network = re.search(r"architecture: (\w+)", path.read_text(encoding="utf-8"))[1]
+        marks = [pytest.mark.exhaustive] if network in networks else []
+        networks.add(network)
+        yield pytest.param(path, named, marks=marks, id=name)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("path", "named"), TWINS.values(), ids=TWINS)
+@pytest.mark.parametrize(("path", "named"), list(twin_cases()))
 def test_the_twin_trains_and_its_model_predicts(
     path, named, roots, encoder_folder, tmp_path, caplog
 ):

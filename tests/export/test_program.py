@@ -11,17 +11,15 @@ from ser_hf.export import onnx as onnx_export
 from ser_hf.utils.errors import UserError
 
 GIVEN = clips(16000, 5601, 700)
-# Features are computed before the encoder, or waveforms are normalized in it.
-WITH_OTHER_INPUTS = ("whisper", "wav2vec2-bert", "emotion2vec")
+OTHER_KINDS = ("cnn2d", "whisper", "wav2vec2-bert", "emotion2vec")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [
-        "cnn2d",
         "wav2vec2-layer",
-        *(pytest.param(kind, marks=pytest.mark.exhaustive) for kind in WITH_OTHER_INPUTS),
+        *(pytest.param(kind, marks=pytest.mark.exhaustive) for kind in OTHER_KINDS),
     ],
 )
 def test_a_program_has_the_predictions_of_its_model(kind, encoder_folder, tmp_path):

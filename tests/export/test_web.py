@@ -47,10 +47,12 @@ def runtime(tmp_path, monkeypatch):
     return tmp_path / "npm"
 
 
+@pytest.mark.slow
 def test_the_folder_has_the_files_of_the_page_and_nothing_else(page):
     assert {path.name for path in page.iterdir()} == web.PAGE_FILES - {web.RUNTIME}
 
 
+@pytest.mark.slow
 def test_facts_describe_the_model(page):
     facts = json.loads((page / "facts.json").read_text())
     assert facts["labels"] == LABELS
@@ -62,6 +64,7 @@ def test_facts_describe_the_model(page):
     assert facts["runtime"]["base"].startswith("https://cdn.jsdelivr.net/npm/onnxruntime-web@")
 
 
+@pytest.mark.slow
 def test_the_page_says_how_the_model_was_evaluated(page):
     html = (page / "index.html").read_text()
     assert "<h1>a &lt;b&gt; c</h1>" in html
@@ -76,6 +79,7 @@ def policy(folder):
     return dict(rule.strip().split(maxsplit=1) for rule in content.split(";"))
 
 
+@pytest.mark.slow
 def test_the_page_connects_to_its_server_and_the_runtime_only(page, model, runtime, tmp_path):
     assert policy(page)["connect-src"].split() == ["'self'", "blob:", web.CDN]
     local = ser_hf.export_web(model, tmp_path / "site", runtime=runtime)
@@ -86,6 +90,7 @@ def test_the_page_connects_to_its_server_and_the_runtime_only(page, model, runti
     assert copied == set(web.RUNTIME_FILES)
 
 
+@pytest.mark.slow
 def test_the_page_of_a_space_links_its_model_and_loads_from_the_hub(model, tmp_path):
     folder = ser_hf.export_web(model, tmp_path / "site", hub_model="tester/voices").folder
     html = (folder / "index.html").read_text()
@@ -103,6 +108,7 @@ def test_a_missing_or_other_runtime_is_refused_before_the_export(model, runtime,
     assert not (tmp_path / "site").exists()
 
 
+@pytest.mark.slow
 def test_it_replaces_a_page_and_nothing_else(model, page, tmp_path):
     before = (page / "facts.json").read_text()
     int8 = ser_hf.export_web(model, page, int8=True)

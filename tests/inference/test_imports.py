@@ -47,6 +47,7 @@ def those_in(packages, modules):
     return [name for name in modules if name in packages or name.startswith(inside)]
 
 
+@pytest.mark.slow
 def test_prediction_imports_neither_training_nor_corpora():
     names = modules_of("inference")
     assert "ser_hf.inference.predict" in names

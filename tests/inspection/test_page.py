@@ -44,6 +44,7 @@ def no_charts(monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_pictures_are_also_pdf_and_an_inspection_replaces_them(tmp_path):
     root = tmp_path / "RAVDESS"
     write_corpus("ravdess", root, speakers=1, takes=1)

@@ -83,7 +83,7 @@ def test_half_precision_is_autocast_s_and_weights_stay_float32(train):
     assert losses(fitted) == pytest.approx(exact, rel=0.02)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_compiled_network_trains_the_same(train, tmp_path):
     """Traced with gradients for clips of any length. Compiling the graphs would take minutes."""
     # Of one layer: they are traced one by one.
