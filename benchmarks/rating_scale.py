@@ -4,15 +4,19 @@
 
 The targets are those of benchmarks/dimensions.py. For each loss, one network is trained with a
 linear head and one with a sigmoid after it. The predictions of the validation speakers are scored
-as they are, after a clamp, and after a linear calibration (`ser_hf.evaluation.rating_scale`). The
-calibration of a half of the validation speakers is fitted on the other half, so that it is never
-scored on the speakers that it was fitted on. Test speakers are not used.
+as they are, after a clamp, after a linear calibration (`ser_hf.evaluation.rating_scale`), and after
+the calibration of the dimensions that it does not harm, which training stores. The calibration of a
+half of the validation speakers is fitted and selected on the other half, so that it is never scored
+on the speakers that it was fitted on. Test speakers are not used.
 
-Runs are in --runs and are resumed; the rows are written to benchmarks/results/rating_scale.json.
+Runs are in --runs and are resumed; the rows replace those of the same networks in
+benchmarks/results/rating_scale.json.
 """
 
 import argparse
 import contextlib
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -25,7 +29,12 @@ from fixed_split import write
 
 from ser_hf import run_recipe
 from ser_hf.evaluation.predictions import Predictions, from_table
-from ser_hf.evaluation.rating_scale import fit_rating_scale, outside_scale
+from ser_hf.evaluation.rating_scale import (
+    RatingScale,
+    fit_rating_scale,
+    outside_scale,
+    select_rating_scale,
+)
 from ser_hf.evaluation.ratings import Ratings
 from ser_hf.models.modeling_base import AcousticClassifier
 
@@ -130,14 +139,19 @@ def scores(labels: np.ndarray, values: np.ndarray) -> dict[str, Any]:
     }
 
 
-def calibrated(predictions: Predictions) -> np.ndarray:
+def fit_always(labels: np.ndarray, values: np.ndarray, speakers: np.ndarray) -> RatingScale:
+    """The calibration of all dimensions."""
+    return fit_rating_scale(labels, values)
+
+
+def calibrated(predictions: Predictions, fit: Callable[..., RatingScale]) -> np.ndarray:
     """Values (clips, dimensions) of each half of the speakers, calibrated on the other half."""
     (values,) = predictions.probabilities
     result = np.empty_like(values)
     speakers = np.asarray(predictions.speakers)
     first_half = np.isin(speakers, np.unique(speakers)[::2])
     for fitted in (first_half, ~first_half):
-        scale = fit_rating_scale(predictions.labels[fitted], values[fitted])
+        scale = fit(predictions.labels[fitted], values[fitted], speakers[fitted])
         result[~fitted] = scale.apply(values[~fitted])
     return result
 
@@ -147,18 +161,28 @@ def rows_of(predictions: Predictions, loss: str, epochs: int, bounded: bool) -> 
     (values,) = predictions.probabilities
     variants = {"sigmoid": values}
     if not bounded:
-        on_scale = calibrated(predictions)
+        on_scale = calibrated(predictions, fit_always)
+        selected = calibrated(predictions, select_rating_scale)
         variants = {
             "linear": values,
             "linear, clamped": np.clip(values, 0, 1),
             "calibrated": on_scale,
             "calibrated, clamped": np.clip(on_scale, 0, 1),
+            "selected": selected,
+            "selected, clamped": np.clip(selected, 0, 1),
         }
     rows = []
     for head, variant in variants.items():
         row = {"loss": loss, "epochs": epochs, "head": head}
         rows.append(row | scores(predictions.labels, variant))
     return rows
+
+
+def merged_rows(earlier: list[dict], rows: list[dict]) -> list[dict]:
+    """The earlier rows of other networks, and the rows."""
+    networks = {(row["loss"], row["epochs"]) for row in rows}
+    kept = [row for row in earlier if (row["loss"], row["epochs"]) not in networks]
+    return [*kept, *rows]
 
 
 def main() -> None:
@@ -169,20 +193,24 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FILE")
     parser.add_argument("--epochs", type=int, nargs="+", default=EPOCHS)
+    parser.add_argument("--losses", nargs="+", default=LOSSES, choices=LOSSES)
     options = parser.parse_args()
 
     table = options.runs / "ravdess.csv"
     write_table("ravdess", options.corpus_root, table)
-    results: dict[str, Any] = {"rows": []}
+    earlier: list[dict] = []
+    if options.results.is_file():
+        earlier = json.loads(options.results.read_text(encoding="utf-8"))["rows"]
+    measured: list[dict] = []
     print("loss     epochs  head                 CCC    MAE    RMSE   outside")
     for epochs in options.epochs:
-        for loss in LOSSES:
+        for loss in options.losses:
             for bounded in (False, True):
                 output = options.runs / f"{loss}_{epochs}_{'sigmoid' if bounded else 'linear'}"
                 values = recipe(table, options.corpus_root, loss, epochs, output)
                 rows = rows_of(validation_predictions(values, bounded), loss, epochs, bounded)
-                results["rows"] += rows
-                write(options.results, results)
+                measured += rows
+                write(options.results, {"rows": merged_rows(earlier, measured)})
                 for row in rows:
                     print(
                         f"{loss:8} {epochs:6}  {row['head']:20} {row['ccc']:.3f}  "

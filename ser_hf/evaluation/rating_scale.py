@@ -1,6 +1,7 @@
 """Calibration of predicted dimensions: a linear map to the scale of the ratings."""
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from .sections import RatingCalibration
 
 # The share of the predictions of the fitted clips that may be outside of the scale.
 _OUTSIDE = 0.01
+_MOST_FOLDS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +56,43 @@ def fit_rating_scale(labels: np.ndarray, values: np.ndarray) -> RatingScale:
         # All ratings of the fitted clips may be equal; the slope is kept above 0.
         slopes[i] = max(min(limits), 1e-6)
     return RatingScale(slopes, ratings - slopes * means)
+
+
+def select_rating_scale(
+    labels: np.ndarray, values: np.ndarray, speakers: Sequence[str]
+) -> RatingScale:
+    """Fit the map (`fit_rating_scale`) of the dimensions that it does not harm.
+
+    A dimension keeps its values if the map lowers its CCC on clips of other speakers than those it
+    was fitted on. To find out, the clips of each speaker (or of a tenth of the speakers) are mapped
+    by a map of all others. Values outside of the scale are clamped to its ends, with and without
+    the map.
+
+    Args:
+        labels: targets, 0 to 1, (clips, dimensions).
+        values: predicted values, of the same shape.
+        speakers: the speaker of each clip.
+    """
+    mapped = np.empty_like(values, np.float32)
+    for left_out in _folds(speakers):
+        if left_out.all():  # one speaker, which shows nothing about others
+            return fit_rating_scale(labels, values)
+        scale_of_others = fit_rating_scale(labels[~left_out], values[~left_out])
+        mapped[left_out] = scale_of_others.apply(values[left_out])
+    ccc_before = Ratings(labels, values.clip(0, 1)).unweighted.ccc()[0]
+    ccc_after = Ratings(labels, mapped.clip(0, 1)).unweighted.ccc()[0]
+    is_lower = ccc_after < ccc_before  # False where a CCC is undefined
+    scale = fit_rating_scale(labels, values)
+    return RatingScale(
+        np.where(is_lower, 1.0, scale.slopes), np.where(is_lower, 0.0, scale.offsets)
+    )
+
+
+def _folds(speakers: Sequence[str]) -> Iterator[np.ndarray]:
+    """The clips of each fold of the speakers, as a mask (clips,)."""
+    numbers = np.unique(np.asarray(speakers), return_inverse=True)[1] % _MOST_FOLDS
+    for number in np.unique(numbers):
+        yield numbers == number
 
 
 def outside_scale(values: np.ndarray) -> np.ndarray:

@@ -108,7 +108,8 @@ class DimensionScores(Section):
 class RatingCalibration(Section):
     """Linear map of one predicted dimension to the scale of the ratings, fitted on validation.
 
-    The published model contains it. `before` and `after` are of the evaluated split.
+    The published model contains it. Slope 1 and offset 0: the outputs stay as they are, because a
+    map would lower the CCC of other speakers. `before` and `after` are of the evaluated split.
     """
 
     slope: Positive = Field(description="The output of the network is multiplied by it.")

@@ -18,7 +18,7 @@ from ..evaluation.metrics import lower_is_better, transductive_note, values
 from ..evaluation.new_speakers import speaker_scores, speaker_warnings
 from ..evaluation.predictions import Predictions, of_rows
 from ..evaluation.probabilities import activated, softmax
-from ..evaluation.rating_scale import calibration_effect, fit_rating_scale
+from ..evaluation.rating_scale import calibration_effect, select_rating_scale
 from ..evaluation.sections import (
     Abstention,
     LabelThreshold,
@@ -332,13 +332,15 @@ def calibrate(
 def calibrate_ratings(
     run: RunContext, logits: Mapping[str, SplitLogits]
 ) -> tuple[dict[str, SplitLogits], dict[str, RatingCalibration]]:
-    """Fit the map to the scale of the ratings on the validation split.
+    """Fit the map to the scale of the ratings on the validation split, where it helps.
 
     Returns:
         The outputs of each split with the map, and the report's `rating_scale`.
     """
     labels = {split: targets_of(run.data.dataset, of.rows) for split, of in logits.items()}
-    scale = fit_rating_scale(labels["validation"], logits["validation"].logits)
+    validation = logits["validation"]
+    speakers = np.asarray(run.data.dataset["speaker"][:])[validation.rows]
+    scale = select_rating_scale(labels["validation"], validation.logits, speakers)
     evaluated = run.recipe.evaluation.part
     effect = calibration_effect(
         scale, run.data.dimensions, labels[evaluated], before=logits[evaluated].logits

@@ -165,7 +165,8 @@ class EvaluationSettings(Settings):
         Literal["none", "store"],
         Field(
             description="of task dimensions: a linear map of the predictions to the scale of the "
-            "ratings, fitted on the validation split; store: put it into the weights"
+            "ratings, fitted on the validation split, where it does not lower the CCC of speakers "
+            "that it was not fitted on; store: put it into the weights"
         ),
     ] = "store"
     error: Annotated[

@@ -458,17 +458,31 @@ def rating_scale(report: Report) -> str | None:
     if not report.rating_scale:
         return None
     changes = []
+    unchanged = []
     for name, effect in report.rating_scale.items():
+        if (effect.slope, effect.offset) == (1, 0):
+            unchanged.append(name)
+            continue
         changes.append(
             f"of {name} the CCC from {figure(effect.ccc_before)} to {figure(effect.ccc_after)}, "
             f"and the predictions outside of the scale from {effect.outside_before:.1%} to "
             f"{effect.outside_after:.1%}"
         )
-    return (
-        "A linear map to the scale of the ratings was fitted on the validation split, and the "
-        f"published model contains it. On the {report.evaluated_split} split it changes "
-        f"{listed(changes)}."
-    )
+    sentences = []
+    if changes:
+        sentences.append(
+            "A linear map to the scale of the ratings was fitted on the validation split, and the "
+            f"published model contains it. On the {report.evaluated_split} split it changes "
+            f"{listed(changes)}."
+        )
+    if unchanged:
+        verb = "keeps" if len(unchanged) == 1 else "keep"
+        sentences.append(
+            f"{listed(unchanged).capitalize()} {verb} the outputs of the network, because such a "
+            "map lowers the CCC of validation speakers that it was not fitted on; values outside "
+            "of the scale are clamped to its ends."
+        )
+    return " ".join(sentences)
 
 
 @dataclasses.dataclass(frozen=True)

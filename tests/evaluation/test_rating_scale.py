@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from ser_hf.evaluation.rating_scale import calibration_effect, fit_rating_scale, outside_scale
+from ser_hf.evaluation.rating_scale import (
+    calibration_effect,
+    fit_rating_scale,
+    outside_scale,
+    select_rating_scale,
+)
 from ser_hf.evaluation.ratings import Ratings
 
 
@@ -69,3 +74,55 @@ def test_an_undefined_ccc_has_no_figure():
     scale = fit_rating_scale(labels, labels)
     effect = calibration_effect(scale, ["arousal"], labels, labels)["arousal"]
     assert effect.ccc_before is None
+
+
+def speakers(clips, voices=8):
+    return [f"s{i % voices}" for i in range(clips)]
+
+
+def test_a_map_that_helps_is_selected():
+    labels, values = rated(6.0)
+    selected = select_rating_scale(labels, values, speakers(len(labels)))
+    fitted = fit_rating_scale(labels, values)
+    np.testing.assert_array_equal(selected.slopes, fitted.slopes)
+    np.testing.assert_array_equal(selected.offsets, fitted.offsets)
+
+
+def test_a_dimension_whose_map_fails_on_other_speakers_keeps_its_values():
+    labels, values = rated(1.0)
+    values = values + 0.3  # the first dimension is on the scale of its ratings
+    voice = np.asarray(speakers(len(labels), voices=4))
+    labels[:, 0] = values[:, 0].clip(0, 1)
+    # Each speaker is rated higher or lower as a whole, which the map of the others cannot know.
+    for i in range(4):
+        labels[voice == f"s{i}", 0] += 0.2 * (i - 1.5)
+    scale = select_rating_scale(labels, values, voice)
+    assert (scale.slopes[0], scale.offsets[0]) == (1, 0)
+    assert scale.slopes[1] != 1
+
+    kept = scale.apply(values).clip(0, 1)[:, :1]
+    np.testing.assert_allclose(kept, values.clip(0, 1)[:, :1], atol=1e-6)
+
+
+def test_one_speaker_and_equal_ratings_have_the_map():
+    labels, values = rated(6.0)
+    fitted = fit_rating_scale(labels, values)
+    np.testing.assert_array_equal(
+        select_rating_scale(labels, values, ["s"] * len(labels)).slopes, fitted.slopes
+    )
+    equal = np.full_like(labels, 0.5)
+    scale = select_rating_scale(equal, values, speakers(len(labels)))
+    np.testing.assert_allclose(scale.apply(values), 0.5, atol=1e-4)
+
+
+def test_many_speakers_are_few_folds(monkeypatch):
+    labels, values = rated(6.0, clips=300)
+    fits = []
+
+    def fit(*data):
+        fits.append(data)
+        return fit_rating_scale(*data)
+
+    monkeypatch.setattr("ser_hf.evaluation.rating_scale.fit_rating_scale", fit)
+    select_rating_scale(labels, values, [f"s{i}" for i in range(300)])
+    assert len(fits) == 11
