@@ -131,8 +131,8 @@ def estimated_memory(
         arguments,
         train_batch=batch_of_longest(model, run, train_clips(run), training=True),
         evaluation_batch=batch_of_longest(model, run, validation, training=False),
-        # Batches are in the order of rising lengths.
-        evaluated_clips=max(map(len, arguments.evaluation_batches(validation["length"][:])[-2:])),
+        # The first batch has the longest clips, but it may be a small rest.
+        evaluated_clips=max(map(len, arguments.evaluation_batches(validation["length"][:])[:2])),
     )
 
 

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from ..evaluation.probabilities import activated
 from ..evaluation.tasks import DIMENSIONS
-from ..loading.batches import ClipCollator, batches, merge, window_bounds
+from ..loading.batches import ClipCollator, longest_first, merge, window_bounds
 from ..loading.encoders import lengths_needed
 from ..utils.environment import quiet_libraries
 from ..utils.errors import UserError
@@ -179,7 +179,7 @@ def run_batches(
     seconds = _SECONDS_ON_CPU if on_cpu else _SECONDS_A_CLIP
     shortest, _ = lengths_needed(classifier.model.config)
     collator = ClipCollator(chunk, classifier.extractor, shortest)
-    ranges = batches(
+    window_batches = longest_first(
         [clip_window.length for clip_window in windows],
         size=batch_size,
         padding_safe=classifier.padding_safe,
@@ -189,8 +189,10 @@ def run_batches(
     logits = []
     vectors = []
     ratings = []
-    for begin, end in ranges:
-        batch = windows[begin:end]
+    evaluated = []
+    for indices in window_batches:
+        batch = [windows[i] for i in indices]
+        evaluated += batch
         output = _output_of_batch(classifier, collator, batch)
         batch_logits = output.logits.float()
         _check_logits(classifier, chunk, batch, batch_logits)
@@ -203,7 +205,7 @@ def run_batches(
             progress(sum(clip_window.start == 0 for clip_window in batch))
 
     return _sorted_outputs(
-        windows,
+        evaluated,
         torch.cat(logits).numpy(),
         vectors=torch.cat(vectors).numpy() if vectors else None,
         ratings=torch.cat(ratings).numpy() if ratings else None,

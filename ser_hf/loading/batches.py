@@ -49,6 +49,24 @@ def batches(
             begin = end
 
 
+def longest_first(
+    lengths: Sequence[int], size: int, padding_safe: bool, most: float = math.inf
+) -> list[list[int]]:
+    """The same batches from the last to the first: the indices of the windows of each batch.
+
+    Memory that a batch frees is reused for the following batches, which are not longer. In the
+    order of rising lengths each batch would need a little more than what the batches before it have
+    freed, and the memory of the process would grow to several times that of a batch.
+    """
+    bounds = list(batches(lengths, size, padding_safe, most))
+    return [list(range(begin, end)) for begin, end in reversed(bounds)]
+
+
+def original_positions(batches_of_windows: Sequence[Sequence[int]]) -> np.ndarray:
+    """The position of each window in the outputs of these batches, (windows,), to reorder them."""
+    return np.argsort(np.concatenate(batches_of_windows))
+
+
 @dataclasses.dataclass(frozen=True)
 class WindowLogits:
     """Logits (windows, classes), with the row number and the length in samples of each window."""

@@ -15,7 +15,7 @@ from transformers import TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, enable_full_determinism
 
 from ..evaluation.metrics import lower_is_better
-from ..loading.batches import SAMPLES_A_CLIP, batches
+from ..loading.batches import SAMPLES_A_CLIP, longest_first
 from ..models import TRANSFERRED
 from ..utils.environment import usable_cores
 from ..utils.errors import UserError
@@ -172,11 +172,11 @@ class EmotionTrainingArguments(EmotionTrainerSettings, TrainingArguments):
         """The indices of the clips of each evaluation batch; `lengths` (samples) are sorted.
 
         Batches of long clips have fewer clips, so that memory does not depend on the lengths. All
-        clips of a batch have one length if padding would change predictions.
+        clips of a batch have one length if padding would change predictions. The batch of the
+        longest clips is the first (see `ser_hf.loading.batches.longest_first`).
         """
         size = self.per_device_eval_batch_size
-        bounds = batches(lengths, size, self.padding_safe, most=size * SAMPLES_A_CLIP)
-        return [list(range(begin, end)) for begin, end in bounds]
+        return longest_first(lengths, size, self.padding_safe, most=size * SAMPLES_A_CLIP)
 
     def parameter_groups(
         self, model: torch.nn.Module, decayed: Collection[str] | None = None

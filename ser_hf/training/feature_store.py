@@ -3,7 +3,9 @@
 import dataclasses
 import hashlib
 import inspect
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +18,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from ..loading.batches import SAMPLES_A_CLIP, batches
+from ..loading.batches import SAMPLES_A_CLIP, longest_first
 from ..loading.encoders import encoder_config
 from ..models.configuration import AcousticConfig
 from ..utils.cache import MappedFile, built_once, cache_root, key_of
@@ -108,20 +110,26 @@ def open_feature_store(
     One process builds the store while the others wait.
 
     Args:
-        batch_size, padding_safe: see `ser_hf.loading.batches.batches`.
+        batch_size, padding_safe: see `ser_hf.loading.batches.longest_first`.
     """
     segments = sorted(set(segments), key=lambda segment: (segment.length, segment))
     folder = cache_root(cache_dir) / "frozen" / _key(model, cached, collator, segments)
     was_training = model.training
     with built_once(folder, _check) as new_folder:
         if new_folder is not None:
-            bounds = batches(
+            segment_batches = longest_first(
                 [segment.length for segment in segments],
                 batch_size,
                 padding_safe,
                 most=batch_size * SAMPLES_A_CLIP,
             )
-            _build(new_folder, model, cached, collator, segments, bounds)
+            _build(
+                new_folder,
+                model,
+                cached,
+                collator,
+                [[segments[i] for i in indices] for indices in segment_batches],
+            )
     model.train(was_training)
     return FeatureStore(folder)
 
@@ -204,20 +212,24 @@ def _digest(tensor: torch.Tensor) -> list[Any]:
     return [list(tensor.shape), str(tensor.dtype), xxhash.xxh3_128_hexdigest(content)]
 
 
+def _collated(collator: Collator, segments: Sequence[Segment]) -> dict[str, torch.Tensor]:
+    """The inputs of a model for a batch of segments."""
+    return collator([segment._asdict() | {"labels": 0, "max_samples": 0} for segment in segments])
+
+
 def _build(
     folder: Path,
     model: PreTrainedModel,
     cached: CachedModule,
     collator: Collator,
-    segments: Sequence[Segment],
-    bounds: Iterator[tuple[int, int]],
+    segment_batches: Sequence[Sequence[Segment]],
 ) -> None:
-    """Write the activations of the segments, computed in batches from begin to end."""
-    clips = [segment._asdict() | {"labels": 0, "max_samples": 0} for segment in segments]
+    """Write the activations of the segments, batch by batch."""
+    segments = list(itertools.chain.from_iterable(segment_batches))
     loader = DataLoader(
-        clips,
-        batch_sampler=[list(range(begin, end)) for begin, end in bounds],
-        collate_fn=collator,
+        segment_batches,
+        batch_size=None,
+        collate_fn=partial(_collated, collator),
         # A separate generator: the training draws the same random numbers with an existing store.
         generator=torch.Generator(),
     )

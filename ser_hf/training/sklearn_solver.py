@@ -18,9 +18,10 @@ from torch.utils.data import DataLoader
 from transformers import EvalPrediction, PreTrainedModel, SequenceFeatureExtractor
 
 from ..audio import WaveformStore
-from ..loading.batches import WindowLogits, first_indices, merge
+from ..loading.batches import WindowLogits, first_indices, merge, original_positions
 from ..models.layers import KernelMachines, LinearMachines
 from ..models.modeling_mfcc import Forest
+from ..utils.environment import return_freed_memory
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .collator import Collator
@@ -342,15 +343,16 @@ def embed(
         # A copy, because a view would keep the feature maps of its batch.
         inputs.append(args[0].float().cpu().clone())
 
+    window_batches = arguments.evaluation_batches(clips["length"][:])
     handle = model.classifier.register_forward_pre_hook(record)
     try:
-        batches = arguments.evaluation_batches(clips["length"][:])
-        for batch in DataLoader(clips, batch_sampler=batches, collate_fn=collator):
+        for batch in DataLoader(clips, batch_sampler=window_batches, collate_fn=collator):
             batch.pop("labels")
             model(**{name: values.to(model.device) for name, values in batch.items()})
     finally:
         handle.remove()
-    vectors = torch.cat(inputs).numpy()
+    return_freed_memory()
+    vectors = torch.cat(inputs).numpy()[original_positions(window_batches)]
     if speakers:
         speaker_of_window = np.asarray(speakers)[clips["row"][:]]
         for speaker in np.unique(speaker_of_window):

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import PartialState
 from datasets import Dataset
@@ -17,7 +18,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback, Tra
 from transformers.trainer_utils import EvalLoopOutput, seed_worker
 
 from ..evaluation.tasks import task_of_problem
-from ..loading.batches import first_indices, merge
+from ..loading.batches import first_indices, merge, original_positions
 from ..loading.encoders import ENCODERS, encoder_config, layerdrop_key
 from ..utils.environment import return_freed_memory
 from ..utils.errors import UserError
@@ -126,21 +127,33 @@ class EmotionTrainer(Trainer):
         """
         rows = self._evaluated["row"][:]
         lengths = self._evaluated["length"][:]
+        positions = self._positions(self._evaluated)
+        window_logits = predicted.predictions[positions]
         if self.layout is not None:
-            _, logits = self.layout.merge(rows, lengths, predicted.predictions)
+            _, logits = self.layout.merge(rows, lengths, window_logits)
         else:
-            _, logits = merge(rows, lengths, predicted.predictions, self.problem_type)
-        labels = predicted.label_ids[first_indices(rows)]
+            _, logits = merge(rows, lengths, window_logits, self.problem_type)
+        labels = predicted.label_ids[positions][first_indices(rows)]
         value = loss({"logits": torch.as_tensor(logits)}, torch.as_tensor(labels)).item()
         return compute_metrics(EvalPrediction(logits, labels)) | {"loss": value}
 
     def evaluation_loop(self, dataloader: DataLoader, *args: Any, **kwargs: Any) -> EvalLoopOutput:
-        """Evaluate, then return freed memory to the system; this happens once per epoch."""
+        """Evaluate; predictions are in the order of the clips.
+
+        Freed memory is returned to the system before and after; this happens once per epoch.
+        """
         self._evaluated = dataloader.dataset
+        return_freed_memory()
         try:
-            return super().evaluation_loop(dataloader, *args, **kwargs)
+            output = super().evaluation_loop(dataloader, *args, **kwargs)
         finally:
             return_freed_memory()
+        if output.predictions is None:
+            return output
+        positions = self._positions(self._evaluated)
+        return output._replace(
+            predictions=output.predictions[positions], label_ids=output.label_ids[positions]
+        )
 
     def _counted_loss(self, loss: Loss, outputs, labels, num_items_in_batch=None) -> torch.Tensor:
         if self.layout is not None:
@@ -188,21 +201,33 @@ class EmotionTrainer(Trainer):
         return self.get_test_dataloader(self.eval_dataset if eval_dataset is None else eval_dataset)
 
     def get_test_dataloader(self, test_dataset: Dataset) -> DataLoader:
-        """Batches in the order of the clips, see `EmotionTrainingArguments.evaluation_batches`.
+        """Batches of clips, see `EmotionTrainingArguments.evaluation_batches`.
 
-        Several processes exchange batches of equal size.
+        Several processes exchange batches of equal size, in the order of the clips.
         """
         arguments = self.args
-        if arguments.world_size > 1:
+        window_batches = self._evaluation_batches(test_dataset)
+        if window_batches is None:
             return super().get_test_dataloader(test_dataset)
         loader = DataLoader(
             test_dataset,
-            batch_sampler=arguments.evaluation_batches(test_dataset["length"][:]),
+            batch_sampler=window_batches,
             collate_fn=self.data_collator,
             num_workers=arguments.dataloader_num_workers,
             pin_memory=arguments.dataloader_pin_memory,
         )
         return self.accelerator.prepare(loader)
+
+    def _evaluation_batches(self, clips: Dataset) -> list[list[int]] | None:
+        """The indices of the clips of each batch; None for the order of the clips."""
+        if self.args.world_size > 1:
+            return None
+        return self.args.evaluation_batches(clips["length"][:])
+
+    def _positions(self, clips: Dataset) -> np.ndarray | slice:
+        """The position of each clip in the outputs of all batches, (clips,)."""
+        window_batches = self._evaluation_batches(clips)
+        return slice(None) if window_batches is None else original_positions(window_batches)
 
     def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler:
         return SequentialSampler(eval_dataset)

@@ -10,7 +10,13 @@ from support.testing import tiny_config
 from transformers import Wav2Vec2FeatureExtractor
 
 from ser_hf.evaluation.metrics import compute_metrics
-from ser_hf.loading.batches import batches, merge, window_bounds
+from ser_hf.loading.batches import (
+    batches,
+    longest_first,
+    merge,
+    original_positions,
+    window_bounds,
+)
 from ser_hf.loading.build import build_model
 from ser_hf.loading.plan import blueprint
 from ser_hf.models import ARCHITECTURES
@@ -161,3 +167,12 @@ def test_batches_hold_similar_lengths_within_their_limits():
     assert list(batches(lengths, 3, True, 8)) == [(0, 3), (3, 5), (5, 6), (6, 7), (7, 8)]
     assert list(batches(lengths, 2, False, 100)) == [(0, 2), (2, 3), (3, 5), (5, 6), (6, 7), (7, 8)]
     assert list(batches([], 2, True, 100)) == []
+
+
+def test_the_longest_clips_come_first_so_that_later_batches_fit_into_their_memory():
+    lengths = [1, 1, 2, 3, 3, 3, 9, 20]
+    window_batches = longest_first(lengths, 3, True, 8)
+    assert window_batches == [[7], [6], [5], [3, 4], [0, 1, 2]]
+    outputs = np.concatenate([np.asarray(lengths)[batch] for batch in window_batches])
+    assert outputs[original_positions(window_batches)].tolist() == lengths
+    assert longest_first([], 2, True, 100) == []

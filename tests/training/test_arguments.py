@@ -91,7 +91,7 @@ def test_validation_picks_the_checkpoint(tmp_path, metric, greater):
 
 
 @pytest.mark.parametrize(
-    ("padding_safe", "batches"), [(True, [[0, 1, 2], [3, 4]]), (False, [[0, 1], [2, 3], [4]])]
+    ("padding_safe", "batches"), [(True, [[3, 4], [0, 1, 2]]), (False, [[4], [2, 3], [0, 1]])]
 )
 def test_models_that_padding_changes_are_evaluated_in_batches_of_equal_length(
     tmp_path, padding_safe, batches
