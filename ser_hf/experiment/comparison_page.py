@@ -229,11 +229,18 @@ def paper_table(comparison: Comparison, format: str) -> str:
             label="tab:comparison",
             position="t",
         )
+        text = centered(text)
         bold_figure = rf"\textbf{{{best_figure}}}"
     else:
         text = f"{_markdown(table)}\n{note}"
         bold_figure = f"**{best_figure}**"
     return text.replace(_PLACEHOLDER, bold_figure if is_bold else best_figure).rstrip()
+
+
+def centered(latex: str) -> str:
+    """Center a table in LaTeX on the page."""
+    begin = "\\begin{table}[t]\n"
+    return latex.replace(begin, f"{begin}\\centering\n", 1)
 
 
 def _markdown(table: pd.DataFrame) -> str:

@@ -14,7 +14,7 @@ from ..report.page import picture, template
 from ..report.plots import save_figure, svg
 from ..utils.environment import __version__
 from ..utils.files import replace_text, write_json
-from .comparison_page import breakable, number_text, span_text, spreadsheet
+from .comparison_page import breakable, centered, number_text, span_text, spreadsheet
 from .matrix import Matrix, MatrixCell
 
 _CELL_WIDTH = 1.75  # inches
@@ -251,9 +251,10 @@ def latex_table(matrix: Matrix) -> str:
         sign, meaning = MARKS[mark]
         sentences.append(f"{sign} {meaning}.")
     caption = " ".join(sentences).replace("%", r"\%").replace("_", r"\_")
-    return table(matrix).to_latex(
+    latex = table(matrix).to_latex(
         index=False, escape=True, caption=caption, label="tab:matrix", position="t"
     )
+    return centered(latex)
 
 
 def _csv(matrix: Matrix) -> str:

@@ -120,7 +120,7 @@ def test_published_figures_are_beside_those_of_the_runs(two):
 def test_latex_has_the_test_in_its_caption(two, capsys):
     assert cli.main(["compare", *map(str, two), "--format", "latex"]) == 0
     latex = capsys.readouterr().out
-    assert latex.startswith(r"\begin{table}[t]")
+    assert latex.startswith("\\begin{table}[t]\n\\centering\n")
     caption = next(line for line in latex.splitlines() if line.startswith(r"\caption{"))
     assert r"95 \% intervals." in caption
     assert "Holm" in caption
