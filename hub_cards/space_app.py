@@ -279,7 +279,7 @@ def outputs_of(path: str, turn_file: str | None, division: str, progress: gr.Pro
         prediction = next(CLASSIFIER.predict([samples], 1))
     else:
         prediction = np.average(predictions, axis=0, weights=weights)
-        what = f"{seconds:.0f} s, mean of {len(cut)} {kind}"
+        what = f"{seconds:.0f} s, mean of {picture.counted(len(cut), kind)}"
     if seconds > LONGEST:
         what += f" in the first {LONGEST:g} s"
     return Result(samples, seconds, prediction, what, cut, predictions, kind)
@@ -360,7 +360,7 @@ def values(prediction: np.ndarray) -> dict[str, Any]:
 def timeline(samples: np.ndarray, cut: list[Turn], predictions: list[np.ndarray], kind: str) -> str:
     """Predictions of turns as HTML: waveform, lanes of speakers, strips of labels, and tables."""
     seconds = len(samples) / RATE
-    head = f"<p>{len(cut):,} {html.escape(kind)}</p>"
+    head = f"<p>{html.escape(picture.counted(len(cut), kind))}</p>"
     rows = picture.waveform(samples)
     names = below = tables = ""
     if not RATED:

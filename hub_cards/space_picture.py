@@ -21,6 +21,14 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def counted(number: int, kind: str) -> str:
+    """A number of turns or windows, such as "1 turn of speech" for the kind "turns of speech"."""
+    noun, space, rest = kind.partition(" ")
+    if number == 1:
+        noun = noun.removesuffix("s")
+    return f"{number:,} {noun}{space}{rest}"
+
+
 def waveform(samples: np.ndarray) -> str:
     """The lowest and the highest sample of many intervals, as a row of a picture."""
     count = min(_WIDTH, len(samples))
@@ -64,7 +72,7 @@ def lanes(
                 "</rect>"
             )
         name = speaker or NOT_KNOWN
-        rows.append(_row(name, "".join(bars), height=1, description=f"{len(bars)} turns"))
+        rows.append(_row(name, "".join(bars), height=1, description=counted(len(bars), "turns")))
     return "".join(rows)
 
 
@@ -115,7 +123,7 @@ def turn_list(turns: Sequence[Turn], labels: Sequence[str], values: Sequence[str
     heads = "".join(f"<th>{word}</th>" for word in ("from", "to", "speaker", "label", "value"))
     first = f" (the first {_MOST_ROWS:,})" if len(turns) > _MOST_ROWS else ""
     return (
-        f"<details><summary>All {len(turns):,} turns{first}</summary>"
+        f"<details><summary>{counted(len(turns), 'turns')}{first}</summary>"
         f'<div class="table" tabindex="0"><table><tr>{heads}</tr>{"".join(rows)}</table></div>'
         "</details>"
     )

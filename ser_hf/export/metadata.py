@@ -10,7 +10,13 @@ from ..loading.encoders import (
     longest_clip,
     mask_valid,
 )
-from ..models.configuration import LABEL_THRESHOLD_KEY, RANGES_KEY, TEMPERATURE_KEY, UNKNOWN_KEY
+from ..models.configuration import (
+    CLIP_SECONDS_KEY,
+    LABEL_THRESHOLD_KEY,
+    RANGES_KEY,
+    TEMPERATURE_KEY,
+    UNKNOWN_KEY,
+)
 from ..models.target_heads import DIMENSIONS_KEY
 from ..utils.environment import __version__
 from .graph import WaveformClassifier
@@ -34,6 +40,7 @@ class ExportMetadata:
         precision: the numbers of the network.
         calibration_temperature: the number that logits are divided by for calibrated probabilities.
         unknown_threshold: the least probability of a prediction that keeps the stated error.
+        clip_seconds: the lengths between which most training clips are, for turns of speech.
         ser_hf: the version of ser_hf that wrote the file.
     """
 
@@ -49,6 +56,7 @@ class ExportMetadata:
     longest_samples: int | None
     calibration_temperature: float | None
     unknown_threshold: float | None
+    clip_seconds: list[float] | None
     precision: Literal["float32", "float16"]
     ser_hf: str
     opset: int = OPSET
@@ -74,6 +82,7 @@ def metadata_of(graph: WaveformClassifier) -> ExportMetadata:
         longest_samples=longest_clip(config, graph.extractor) if encoder else None,
         calibration_temperature=getattr(config, TEMPERATURE_KEY, None),
         unknown_threshold=getattr(config, UNKNOWN_KEY, None),
+        clip_seconds=getattr(config, CLIP_SECONDS_KEY, None),
         precision="float16" if graph.half_precision else "float32",
         ser_hf=__version__,
     )

@@ -13,6 +13,9 @@ LabelName = Annotated[str, Field(min_length=1, max_length=100)]
 RatingRange = Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
 
 
+# A length of training clips.
+ClipSeconds = Annotated[float, Field(strict=True, ge=0, le=1e6)]
+
 AnySettings = TypeVar("AnySettings", bound="ModelSettings")
 
 
@@ -28,6 +31,7 @@ class ModelSettings(BaseModel):
     target_ranges: dict[str, RatingRange] | None = None
     dimension_names: Annotated[list[LabelName], Field(min_length=1)] | None = None
     label_threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
+    clip_seconds: Annotated[list[ClipSeconds], Field(min_length=2, max_length=2)] | None = None
     sampling_rate: Annotated[int, Field(strict=True, ge=1000, le=768_000)] = 16000
     padding_value: Annotated[float, Field(strict=True)] = 0.0
 

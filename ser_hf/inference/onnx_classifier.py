@@ -14,7 +14,12 @@ from torch import nn
 from transformers import PreTrainedConfig, Wav2Vec2FeatureExtractor
 
 from ..loading.files import first_line
-from ..models.configuration import LABEL_THRESHOLD_KEY, RANGES_KEY, UNKNOWN_KEY
+from ..models.configuration import (
+    CLIP_SECONDS_KEY,
+    LABEL_THRESHOLD_KEY,
+    RANGES_KEY,
+    UNKNOWN_KEY,
+)
 from ..models.preparation import Preparation
 from ..models.target_heads import DIMENSIONS_KEY, dimension_names
 from ..utils.errors import UserError
@@ -64,6 +69,7 @@ class OnnxModel(nn.Module):
                 UNKNOWN_KEY: self.settings.unknown_threshold,
                 LABEL_THRESHOLD_KEY: self.settings.label_threshold,
                 DIMENSIONS_KEY: self.settings.dimension_names,
+                CLIP_SECONDS_KEY: self.settings.clip_seconds,
             },
         )
 

@@ -1,6 +1,7 @@
 """What a page to try a model on says of the model: its main metrics, a leak, and limits."""
 
 from ..evaluation.metrics import NAMES
+from ..evaluation.tasks import DIMENSIONS
 from .report import Report
 from .views import evaluated_speakers, figure, span
 
@@ -15,15 +16,26 @@ LIMITS = [
 
 
 def headline(report: Report) -> str:
-    """State the main metrics in one sentence, with their interval and the test speakers."""
-    main = f"{NAMES[report.main]} {figure(report.metrics[report.main])}"
-    interval = report.intervals.get(report.main)
-    if interval:
-        main += f" ({100 * report.confidence:g} % interval {span(interval)})"
-    beside_key = report.measured.beside[0]
-    beside = f"{NAMES[beside_key]} {figure(report.metrics[beside_key])}"
+    """State the main metrics in one sentence, with their interval and the test speakers.
+
+    A model of labels and ratings has the main metric of both.
+    """
+    figures = [_with_interval(report, report.main)]
+    beside = report.measured.beside[0]
+    figures.append(f"{NAMES[beside]} {figure(report.metrics[beside])}")
+    if report.measured.has_ratings and report.main != DIMENSIONS.main:
+        figures.append(_with_interval(report, DIMENSIONS.main))
     speakers = evaluated_speakers(report)
-    return f"{main}, {beside} on {speakers} (protocol {report.protocol.name})."
+    return f"{', '.join(figures)} on {speakers} (protocol {report.protocol.name})."
+
+
+def _with_interval(report: Report, metric: str) -> str:
+    """A metric in words, with its interval if there is one."""
+    words = f"{NAMES[metric]} {figure(report.metrics[metric])}"
+    interval = report.intervals.get(metric)
+    if interval is None:
+        return words
+    return f"{words} ({100 * report.confidence:g} % interval {span(interval)})"
 
 
 def leak_warning(report: Report) -> str | None:

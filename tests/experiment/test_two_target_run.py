@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from transformers import pipeline
 import ser_hf
 from ser_hf import cli
 from ser_hf.experiment.reading import read_recipe
+from ser_hf.report.model_page import headline
 from ser_hf.report.report import read_report
 from ser_hf.utils.errors import UserError
 
@@ -100,6 +102,7 @@ def test_the_report_has_classes_and_dimensions(run):
     assert sum(report.class_distribution["test"].values()) == report.clips
     assert report.training.auxiliary == {"sex": 0.1}
     assert read_report(folder / "report" / "report.json").metrics == report.metrics
+    assert re.search(r"UAR .*, CCC .* on the test speakers", headline(report))
     page = (folder / "report" / "index.html").read_text(encoding="utf-8")
     assert "Results by dimension" in page
     assert "Confusion matrix" in page

@@ -20,6 +20,7 @@ from ser_hf.export import onnx as onnx_export
 from ser_hf.export.onnx import LARGEST, logits_of
 from ser_hf.inference.decisions import stored_threshold
 from ser_hf.inference.load import load_classifier
+from ser_hf.inference.segmenting import lengths_of
 from ser_hf.utils.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -85,6 +86,14 @@ def test_a_file_keeps_the_threshold_of_unknown_predictions(tmp_path):
     exported = load_classifier(tmp_path / "model.onnx")
     assert metadata_of(tmp_path / "model.onnx")["unknown_threshold"] == 0.4
     assert stored_threshold(exported) == 0.4
+
+
+def test_a_file_divides_recordings_as_its_model(tmp_path):
+    """Turns of speech have the lengths of the training clips."""
+    write_model(tmp_path / "model", clip_seconds=[1.5, 4.0])
+    export_model(tmp_path / "model", tmp_path / "model.onnx", clips=GIVEN)
+    assert lengths_of(load_classifier(tmp_path / "model.onnx")) == (1.5, 4.0)
+    assert lengths_of(load_classifier(tmp_path / "model")) == (1.5, 4.0)
 
 
 def test_int8_keeps_the_filter_bank_and_reports_its_loss(crnn):

@@ -133,10 +133,18 @@ def test_names_of_speakers_are_text(page):
     assert "<td>0.0</td><td>1.5</td><td>1.5</td>" in shown
 
 
+def test_a_single_turn_is_counted_in_the_singular(page):
+    counted = page["picture"].counted
+    assert counted(1, "turns of speech") == "1 turn of speech"
+    assert counted(2, "turns of speech") == "2 turns of speech"
+    assert counted(1, "turns") == "1 turn"
+    assert counted(1200, "windows of 4 s") == "1,200 windows of 4 s"
+
+
 def test_a_short_waveform_and_a_long_list_are_drawn(page):
     turn = page["turns"].Turn
     assert page["picture"].waveform(np.array([0.1, -0.2], np.float32)).count("L") == 3
     turns = [turn(i, i + 0.5) for i in range(2500)]
     shown = page["picture"].turn_list(turns, ["sad"] * 2500, ["0.5"] * 2500)
-    assert "All 2,500 turns (the first 2,000)" in shown
+    assert "<summary>2,500 turns (the first 2,000)" in shown
     assert shown.count("<tr>") == 2001

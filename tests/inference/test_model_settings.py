@@ -12,6 +12,7 @@ from ser_hf.utils.errors import UserError
         {},
         {"id2label": {"0": "angry", "1": "sad"}, "sampling_rate": 8000},
         {"target_ranges": {"arousal": [1.0, 7.0]}, "problem_type": "regression"},
+        {"clip_seconds": [1.5, 4]},
         {"hidden_size": 768, "architectures": ["Wav2Vec2ForSequenceClassification"]},
     ],
 )
@@ -31,6 +32,8 @@ def test_usual_configurations_are_accepted(values):
         ({"target_ranges": {"arousal": [1.0]}}, "target_ranges"),
         ({"target_ranges": {"arousal": [1.0, float("inf")]}}, "target_ranges"),
         ({"padding_value": "zero"}, "padding_value"),
+        ({"clip_seconds": [1.0]}, "clip_seconds"),
+        ({"clip_seconds": ["one", "two"]}, "clip_seconds"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_file(values, key):
