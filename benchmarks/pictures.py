@@ -15,9 +15,10 @@ import numpy as np
 from PIL import Image
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
-# Pixels of the window: as narrow as the confusion matrix allows, so that little is empty.
-WIDTH = 660
-HEIGHT = 1200
+# Pixels of the window: narrow, so that little is empty beside the confusion matrix, and high enough
+# for all of it.
+WIDTH = 720
+HEIGHT = 1300
 SCALE = 2
 # Pixels of the picture without ink below which it ends, so that no line of text is cut.
 GAP = 40
