@@ -427,11 +427,6 @@ class ConvolutionStack1d(nn.Module):
         return features.transpose(1, 2), mask
 
 
-# Kinds of pooling that give a mean and a deviation, and kinds with trained weights.
-_STATISTICS = ("mean_std", "attentive_stats", "attentive_frame_stats")
-_ATTENTIVE = ("attention", "attentive_stats", "attentive_frame_stats")
-
-
 class Pooling(nn.Module):
     """Pools the real frames of a clip into one vector.
 
@@ -450,7 +445,8 @@ class Pooling(nn.Module):
     def __init__(self, kind: str, size: int):
         super().__init__()
         self.kind = kind
-        self.output_size = 2 * size if kind in _STATISTICS else size
+        with_deviation = kind in ("mean_std", "attentive_stats", "attentive_frame_stats")
+        self.output_size = 2 * size if with_deviation else size
         # Softmax ignores a constant, so a bias would never be trained.
         if kind == "attention":
             self.score = nn.Linear(size, 1, bias=False)
@@ -490,7 +486,7 @@ class Pooling(nn.Module):
     def _weights(self, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Compute the weight of each frame: (batch, frames, 1 or size), 0 for padding."""
         frame_mask = mask[:, :, None]
-        if self.kind in _ATTENTIVE:
+        if self.kind in ("attention", "attentive_stats", "attentive_frame_stats"):
             return self.score(sequence).masked_fill(~frame_mask, float("-inf")).softmax(dim=1)
         frame_mask = frame_mask.to(sequence.dtype)
         return frame_mask / frame_mask.sum(dim=1, keepdim=True)

@@ -20,7 +20,16 @@ from ser_hf.models.layers import (
 )
 
 LENGTHS = (9, 4, 6)
-KINDS = ("mean", "max", "mean_max", "mean_std", "attention", "attentive_stats", "last")
+KINDS = (
+    "mean",
+    "max",
+    "mean_max",
+    "mean_std",
+    "attention",
+    "attentive_stats",
+    "attentive_frame_stats",
+    "last",
+)
 
 
 @pytest.fixture(params=["fused kernel", "moments"])
