@@ -48,15 +48,18 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "model": {"architecture": "encoder"},
         "freeze": {"top_layers": 2, "cache": True},
     },
+    "cnn2d": {"model": {"architecture": "cnn2d"}},
+    "mfcc_linear": {"model": {"architecture": "mfcc_linear"}},
     "mfcc_svm": {"model": {"architecture": "mfcc_svm"}},
-    "functionals_linear": {"model": {"architecture": "functionals_linear"}},
+    "eGeMAPS": {"model": {"architecture": "functionals_linear", "feature_set": "eGeMAPSv02"}},
+    "ComParE": {"model": {"architecture": "functionals_linear"}},
     "crnn, robustness": {
         "model": {"architecture": "crnn"},
         "evaluation": {"robustness": ["noise"]},
     },
 }
 # Families that scikit-learn fits, and which have no steps.
-WITHOUT_STEPS = ("byols, frozen, scikit-learn", "mfcc_svm", "functionals_linear")
+WITHOUT_STEPS = ("byols, frozen, scikit-learn", "mfcc_linear", "mfcc_svm", "eGeMAPS", "ComParE")
 
 
 def main() -> None:
@@ -103,15 +106,21 @@ def measure(family: str, clips: int, options: argparse.Namespace) -> dict[str, A
     )
     if dry_run.returncode:
         raise SystemExit(f"{recipe}: {dry_run.stderr}")
-    estimate = re.search(r"([\d.]+) GiB \(the recipe\)", dry_run.stdout)
+    estimate = re.search(
+        r"([\d.]+) GiB \(the recipe\)|^memory of a process, .* ([\d.]+) GiB$", dry_run.stdout, re.M
+    )
     began = time.perf_counter()
     peaks = _watch(
         [sys.executable, "-m", "ser_hf.cli", "train", str(recipe), "--overwrite"], folder
     )
     store = sum(file.stat().st_size for file in (folder / "cache").rglob("*") if file.is_file())
+    if estimate is None:
+        raise SystemExit(f"{recipe}: no estimate in {dry_run.stdout}")
+    megabytes = float(estimate[1] or estimate[2]) * 2**30 / MEGABYTE
     return {
         **peaks,
-        "estimate": float(estimate[1]) * 2**30 / MEGABYTE if estimate else None,
+        "estimate": megabytes,
+        "ratio": megabytes / peaks["anonymous"],
         "cache": store / MEGABYTE,
         "seconds": time.perf_counter() - began,
         "threads": os.environ.get("OMP_NUM_THREADS"),
@@ -228,14 +237,9 @@ def table(results: dict[str, dict[str, Any]]) -> str:
     lines = ["| family | clips | peak | with mapped files | estimate | estimate / peak |"]
     lines.append("|---|---|---|---|---|---|")
     for row in results.values():
-        peak = row["anonymous"]
-        estimate = row["estimate"]
-        expected = "none | none"
-        if estimate is not None:
-            expected = f"{estimate / 1000:.2f} | {estimate / peak:.2f}"
         lines.append(
-            f"| {row['family']} | {row['clips']:,} | {peak / 1000:.2f} | "
-            f"{row['resident'] / 1000:.2f} | {expected} |"
+            f"| {row['family']} | {row['clips']:,} | {row['anonymous'] / 1000:.2f} | "
+            f"{row['resident'] / 1000:.2f} | {row['estimate'] / 1000:.2f} | {row['ratio']:.2f} |"
         )
     return "\n".join(lines)
 

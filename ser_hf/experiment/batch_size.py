@@ -23,6 +23,7 @@ from ..training.memory import (
     MakeBatch,
     MeasuredLoss,
     MemoryEstimate,
+    estimate_fit_memory,
     estimate_memory,
     fits_in_main_memory,
     fits_on_device,
@@ -123,7 +124,15 @@ def model_to_measure(run: RunContext) -> PreTrainedModel:
 def estimated_memory(
     model: PreTrainedModel, run: RunContext, arguments: EmotionTrainingArguments
 ) -> MemoryEstimate:
-    """Estimate the memory of a training from its longest clips."""
+    """Estimate the memory of a training, or of a fit by scikit-learn, from its longest clips."""
+    if run.recipe.training.solver == "sklearn":
+        clips = train_clips(run)
+        return estimate_fit_memory(
+            model,
+            batch_of_longest(model, run, clips, training=False),
+            _clips_of_longest(arguments, clips),
+            windows=len(clips),
+        )
     validation = evaluation_clips(run, "validation")
     return estimate_memory(
         model,
@@ -131,9 +140,14 @@ def estimated_memory(
         arguments,
         train_batch=batch_of_longest(model, run, train_clips(run), training=True),
         evaluation_batch=batch_of_longest(model, run, validation, training=False),
-        # The first batch has the longest clips, but it may be a small rest.
-        evaluated_clips=max(map(len, arguments.evaluation_batches(validation["length"][:])[:2])),
+        evaluated_clips=_clips_of_longest(arguments, validation),
     )
+
+
+def _clips_of_longest(arguments: EmotionTrainingArguments, clips: Dataset) -> int:
+    """The number of clips in the evaluation batch of the longest clips."""
+    # The first batch has the longest clips, but it may be a small rest.
+    return max(map(len, arguments.evaluation_batches(clips["length"][:])[:2]))
 
 
 def batch_of_longest(

@@ -19,6 +19,8 @@ from .run import check_runs
 # Batch sizes for which memory is estimated, besides the batch size of the recipe.
 _BATCHES = (1, 2, 4, 8, 16, 32, 64)
 _GIB = 2**30
+# Mapped files are the code of libraries and the store; the system can drop them from memory.
+_NOT_INCLUDED = "without mapped files and the data loader's processes"
 
 
 @quiet_libraries()
@@ -39,10 +41,12 @@ def plan_run(recipe: Recipe) -> str:
     run = with_batch_size(run)
     arguments = run.arguments()
     lines = [_store_line(run), _trainings_line(run)]
+    model = model_to_measure(run)
     if recipe.training.solver == "sklearn":
+        size = estimated_memory(model, run, arguments).total(0) / _GIB
+        lines.append(f"memory of a process, {_NOT_INCLUDED}: {size:.2f} GiB")
         return "\n".join([*lines, "training: scikit-learn fits the classifier"])
 
-    model = model_to_measure(run)
     lines.append(trainable_table(model, arguments.parameter_groups(model)))
     lines.append(_steps_line(run, arguments))
     return "\n".join([*lines, *_memory_table(model, run, arguments)])
@@ -94,8 +98,10 @@ def _memory_table(
     """
     estimate = estimated_memory(model, run, arguments)
     batch_size = arguments.per_device_train_batch_size
-    where = "a process" if arguments.device.type == "cpu" else "a GPU"
-    lines = [f"memory of {where} by batch size:"]
+    heading = "memory of a GPU by batch size:"
+    if arguments.device.type == "cpu":
+        heading = f"memory of a process by batch size, {_NOT_INCLUDED}:"
+    lines = [heading]
     for clips in sorted({*_BATCHES, batch_size}):
         mark = " (the recipe)" if clips == batch_size else ""
         lines.append(f"  {clips:>4} clips {estimate.total(clips) / _GIB:>8.2f} GiB{mark}")

@@ -14,7 +14,7 @@ from ..evaluation.probabilities import activated
 from ..evaluation.tasks import DIMENSIONS
 from ..loading.batches import ClipCollator, longest_first, merge, window_bounds
 from ..loading.encoders import lengths_needed
-from ..utils.environment import quiet_libraries
+from ..utils.environment import MemoryLimit, quiet_libraries, return_freed_memory
 from ..utils.errors import UserError
 from .chunks import Chunk
 from .classifier import Classifier
@@ -190,6 +190,7 @@ def run_batches(
     vectors = []
     ratings = []
     evaluated = []
+    memory = MemoryLimit()
     for indices in window_batches:
         batch = [windows[i] for i in indices]
         evaluated += batch
@@ -201,6 +202,7 @@ def run_batches(
             ratings.append(_ratings_of(output, classifier))
         if take_vectors is not None:
             vectors.append(take_vectors(len(batch)).cpu())
+        memory.check()
         if progress is not None:
             progress(sum(clip_window.start == 0 for clip_window in batch))
 
@@ -509,6 +511,7 @@ def _clip_outputs(
                 progress=bar.update,
             )
             yield windows.by_clip(classifier.problem_type)
+    return_freed_memory()
 
 
 def _chunk_ranges(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -73,11 +73,7 @@ class _MaskedBatchNorm(nn.modules.batchnorm._BatchNorm):
             The shape of `features`, zero in the padding.
         """
         if not self.training:
-            normed = super().forward(features)
-            if torch.is_grad_enabled() or torch.compiler.is_compiling():
-                return masked(normed, mask)
-            # In place, which saves a copy of the largest tensors.
-            return normed.mul_(_frame_mask(normed, mask))
+            return masked(super().forward(features), mask)
         # Here shapes and branches must not depend on the values of the mask: the CPU would wait for
         # the accelerator in every layer, and a compiled graph would break.
         if features.device.type != "cpu" or torch.compiler.is_compiling():

@@ -22,6 +22,7 @@ from ..loading.batches import SAMPLES_A_CLIP, longest_first
 from ..loading.encoders import encoder_config
 from ..models.configuration import AcousticConfig
 from ..utils.cache import MappedFile, built_once, cache_root, key_of
+from ..utils.environment import MemoryLimit, return_freed_memory
 from ..utils.errors import UserError
 from .cached_module import RANDOM_SETTINGS, CachedModule, compute_activations
 from .collator import Collator
@@ -234,6 +235,7 @@ def _build(
         generator=torch.Generator(),
     )
     frames: list[int] = []
+    memory = MemoryLimit()
     content_hash = xxhash.xxh3_128()
     with (
         (folder / "states").open("wb") as file,
@@ -255,6 +257,8 @@ def _build(
                 content_hash.update(content)
                 frames.append(count)
                 bar.update()
+            memory.check()
+    return_freed_memory()
     np.savez(
         folder / "index.npz",
         states=cached.states,

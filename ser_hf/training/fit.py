@@ -22,10 +22,10 @@ from transformers.trainer_callback import TrainerCallback, TrainerState
 
 from ..audio import WaveformStore
 from ..evaluation.metrics import METRICS
-from ..loading.batches import WindowLogits
+from ..loading.batches import SAMPLES_A_CLIP, WindowLogits, longest_first
 from ..loading.plan import Blueprint
 from ..models.front_end import FeatureNorm
-from ..utils.environment import exact_float32
+from ..utils.environment import MemoryLimit, exact_float32, return_freed_memory
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .callbacks import EpochLog, Patience, stop_reporting
@@ -141,13 +141,20 @@ def fit_statistics(
     if not norms:
         return
     train = recordings(train)
+    # The front end counts real frames only, so that padding has no effect.
+    clip_batches = longest_first(
+        train["length"][:], batch_size, padding_safe=True, most=batch_size * SAMPLES_A_CLIP
+    )
     model.eval()
+    memory = MemoryLimit()
     for norm in norms:
         norm.observing = True
-        for batch in DataLoader(train, batch_size, collate_fn=collator):
+        for batch in DataLoader(train, batch_sampler=clip_batches, collate_fn=collator):
             lengths = batch["attention_mask"].sum(dim=1)
             model.front_end(batch["input_values"].to(model.device), lengths.to(model.device))
+            memory.check()
         norm.settle()
+    return_freed_memory()
     logger.info("front end standardized by %d training clips", len(train))
 
 

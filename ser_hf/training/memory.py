@@ -12,7 +12,12 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from ..utils.environment import free_memory, resident_memory, return_freed_memory
+from ..utils.environment import (
+    MemoryLimit,
+    free_memory,
+    resident_memory,
+    return_freed_memory,
+)
 from .arguments import EmotionTrainingArguments
 from .freezing import frozen_modules
 
@@ -23,6 +28,15 @@ _FLOAT = 4
 _SHARE = 0.8
 # The same of a GPU, where a step is really computed.
 _SHARE_OF_GPU = 0.92
+
+# The operations of a CPU use further memory inside, and the allocator leaves gaps: a batch takes
+# this many times the bytes of its tensors (1.3 to 1.9 times in a BYOL-S, benchmarks/memory.py).
+_WORKSPACE = 1.5
+# What a run loads after the training: the libraries of figures, and the figures of its report.
+_REPORT = 150 * 10**6
+# Bytes of a number of the vectors that scikit-learn fits: the vectors, a standardized copy, and
+# copies of a fold in single and double precision.
+_FITTED_NUMBER = 40
 
 # A function from a number of clips to a batch of the longest ones.
 MakeBatch = Callable[[int], dict[str, Any]]
@@ -35,12 +49,19 @@ MeasuredLoss = Callable[[Any, torch.Tensor], torch.Tensor]
 class MemoryEstimate:
     """Bytes that a training takes in a process, or on the GPU of the process.
 
+    Mapped files (the code of libraries, the store) and the worker processes of the data loader are
+    not included.
+
     Args:
         base: libraries and the weights; on a GPU the weights only.
-        moments: the two moments of AdamW.
+        moments: the two moments of AdamW; for scikit-learn, the vectors and their copies.
         first, next: the tensors of a step with one clip, and what each further clip adds; the
             gradients are included.
         evaluation: the tensors of an evaluation batch.
+        workspace: the memory of a batch, relative to the bytes of its tensors.
+        growth: how much the process grows by gaps between freed blocks, see
+            `ser_hf.utils.environment.MemoryLimit`.
+        report: what the report adds to `base`, after the training.
     """
 
     base: int
@@ -48,11 +69,16 @@ class MemoryEstimate:
     first: int
     next: int
     evaluation: int
+    workspace: float = 1.0
+    growth: float = 1.0
+    report: int = 0
 
     def total(self, clips: int) -> int:
         """The bytes of a training with so many clips in a batch."""
         step = self.first + (clips - 1) * self.next
-        return self.base + self.moments + max(step, self.evaluation)
+        batch = self.workspace * max(step, self.evaluation)
+        training = self.growth * (self.base + self.moments + batch)
+        return max(round(training), self.base + self.report)
 
 
 def estimate_memory(
@@ -75,18 +101,56 @@ def estimate_memory(
     parameters = list(model.parameters())
     trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     evaluated = evaluations[0] + (evaluated_clips - 1) * (evaluations[1] - evaluations[0])
-    if arguments.device.type == "cpu":
-        return_freed_memory()
-        base = resident_memory()
-    else:
-        base = _FLOAT * sum(parameter.numel() for parameter in parameters)
-    return MemoryEstimate(
-        base=base,
+    estimate = MemoryEstimate(
+        base=_FLOAT * sum(parameter.numel() for parameter in parameters),
         moments=2 * _FLOAT * trained,
         first=steps[0],
         next=max(0, steps[1] - steps[0]),
         evaluation=evaluated,
     )
+    return _in_process(estimate) if arguments.device.type == "cpu" else estimate
+
+
+def _in_process(estimate: MemoryEstimate) -> MemoryEstimate:
+    """The estimate with the libraries, the allocator and the report of a process."""
+    return_freed_memory()
+    return dataclasses.replace(
+        estimate,
+        base=resident_memory(),
+        workspace=_WORKSPACE,
+        growth=MemoryLimit.GROWTH,
+        report=_REPORT,
+    )
+
+
+def estimate_fit_memory(
+    model: nn.Module, evaluation_batch: MakeBatch, evaluated_clips: int, windows: int
+) -> MemoryEstimate:
+    """Estimate the memory of a fit by scikit-learn, from embeddings of one and of two clips.
+
+    Args:
+        evaluated_clips: number of clips in the batch of the longest clips.
+        windows: number of training clips, or of their windows.
+    """
+    sizes = []
+
+    def record(classifier: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+        sizes.append(args[0].shape[1])
+
+    handle = model.classifier.register_forward_pre_hook(record)
+    try:
+        evaluations = [_evaluation_bytes(model, evaluation_batch(clips)) for clips in (1, 2)]
+    finally:
+        handle.remove()
+    evaluated = evaluations[0] + (evaluated_clips - 1) * (evaluations[1] - evaluations[0])
+    estimate = MemoryEstimate(
+        base=0,
+        moments=_FITTED_NUMBER * windows * sizes[0],
+        first=0,
+        next=0,
+        evaluation=evaluated,
+    )
+    return _in_process(estimate)
 
 
 def _step_bytes(

@@ -21,7 +21,7 @@ from ..audio import WaveformStore
 from ..loading.batches import WindowLogits, first_indices, merge, original_positions
 from ..models.layers import KernelMachines, LinearMachines
 from ..models.modeling_mfcc import Forest
-from ..utils.environment import return_freed_memory
+from ..utils.environment import MemoryLimit, return_freed_memory
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .collator import Collator
@@ -345,10 +345,12 @@ def embed(
 
     window_batches = arguments.evaluation_batches(clips["length"][:])
     handle = model.classifier.register_forward_pre_hook(record)
+    memory = MemoryLimit()
     try:
         for batch in DataLoader(clips, batch_sampler=window_batches, collate_fn=collator):
             batch.pop("labels")
             model(**{name: values.to(model.device) for name, values in batch.items()})
+            memory.check()
     finally:
         handle.remove()
     return_freed_memory()

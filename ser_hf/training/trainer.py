@@ -20,7 +20,7 @@ from transformers.trainer_utils import EvalLoopOutput, seed_worker
 from ..evaluation.tasks import task_of_problem
 from ..loading.batches import first_indices, merge, original_positions
 from ..loading.encoders import ENCODERS, encoder_config, layerdrop_key
-from ..utils.environment import return_freed_memory
+from ..utils.environment import MemoryLimit, return_freed_memory
 from ..utils.errors import UserError
 from .arguments import EmotionTrainingArguments
 from .averaging import WeightAverage, broadcast_buffers
@@ -51,6 +51,22 @@ class Bookkeeping(TrainerCallback):
     def on_optimizer_step(self, args, state, control, optimizer=None, **kwargs):
         groups = [group for group in optimizer.param_groups if "name" in group]
         self.rates = {group["name"]: float(group["lr"]) for group in groups}
+
+
+class MemoryCallback(TrainerCallback):
+    """Limits the growth of the process by gaps between freed blocks, see `MemoryLimit`."""
+
+    def __init__(self):
+        self.limit = MemoryLimit()
+
+    def on_substep_end(self, args, state, control, **kwargs):
+        self.limit.check()
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.limit.check()
+
+    def on_prediction_step(self, args, state, control, **kwargs):
+        self.limit.check()
 
 
 class EmotionTrainer(Trainer):
@@ -109,6 +125,7 @@ class EmotionTrainer(Trainer):
             **further,
         )
         self.add_callback(self.bookkeeping)
+        self.add_callback(MemoryCallback)
         if args.average:
             self.average = WeightAverage(self.model, args.average_decay)
             self.add_callback(self.average)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.special import logit
 from support.close import assert_near
+from support.live import CountedWaveforms
 from tiny_models import LABELS, RATE
 from torch import nn
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
@@ -145,3 +146,14 @@ def test_a_logit_that_is_not_finite_names_its_clip(published, monkeypatch):
     waveforms = [np.ones(9000, np.float32), np.ones(8000, np.float32)]
     with pytest.raises(UserError, match="logits of second are not finite"):
         classify(classifier, waveforms, ["first", "second"], progress=False)
+
+
+def test_waveforms_are_held_for_one_chunk_only(published, monkeypatch):
+    monkeypatch.setattr(batches, "_CHUNK_SAMPLES", 2 * RATE)
+    noise = np.random.default_rng(0).normal(size=(12, RATE)).astype(np.float32)
+    waveforms = CountedWaveforms(noise)
+    names = [str(i) for i in range(len(noise))]
+    predicted = classify(load_classifier(published("crnn")), waveforms, names, progress=False)
+    assert len(predicted) == 12
+    # Two chunks of two clips: the last chunk is freed after the next one is read.
+    assert waveforms.count.most <= 4

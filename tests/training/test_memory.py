@@ -87,3 +87,19 @@ def test_processes_share_the_free_memory(monkeypatch):
     estimate = MemoryEstimate(base=10_000, moments=0, first=100, next=100, evaluation=0)
     assert largest_batch(16, fits_in_main_memory(estimate, processes=1)) == 8
     assert largest_batch(16, fits_in_main_memory(estimate, processes=2)) == 4
+
+
+PARTS = {"base": 1000, "moments": 10, "first": 40, "next": 20, "evaluation": 0}
+
+
+def test_the_parts_of_an_estimate_add_up():
+    plain = MemoryEstimate(**PARTS)
+    assert plain.total(3) == 1000 + 10 + 40 + 2 * 20
+    in_process = MemoryEstimate(**PARTS, workspace=1.5, growth=1.25)
+    assert in_process.total(3) == round(1.25 * (1000 + 10 + 1.5 * 80))
+
+
+def test_the_report_needs_the_most_in_a_small_training():
+    estimate = MemoryEstimate(**PARTS, report=500)
+    assert estimate.total(1) == 1500
+    assert estimate.total(100) == MemoryEstimate(**PARTS).total(100) > 1500

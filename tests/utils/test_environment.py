@@ -13,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 from ser_hf.utils import environment
 from ser_hf.utils.environment import (
     PACKAGE,
+    MemoryLimit,
     TerminalHandler,
     exact_float32,
     free_memory,
@@ -154,3 +155,25 @@ def test_messages_are_shown_in_a_notebook_only(monkeypatch, capsys):
         PACKAGE.info("epoch 2")
     assert capsys.readouterr().out == "epoch 2\n"
     assert PACKAGE.handlers == []
+
+
+def test_memory_is_returned_once_gaps_make_a_process_a_quarter_larger(monkeypatch):
+    sizes = iter([100, 110, 124, 126, 90, 124, 126])
+    returned = []
+    monkeypatch.setattr(environment, "resident_memory", lambda: next(sizes))
+    monkeypatch.setattr(environment, "return_freed_memory", lambda: returned.append(True))
+    limit = MemoryLimit()
+    for expected in (0, 0, 0, 1, 1, 1, 2):  # the fifth batch is small: the first one stays valid
+        limit.check()
+        assert len(returned) == expected
+
+
+def test_the_limit_of_memory_follows_a_larger_first_batch(monkeypatch):
+    sizes = iter([100, 126, 200, 240, 251])
+    returned = []
+    monkeypatch.setattr(environment, "resident_memory", lambda: next(sizes))
+    monkeypatch.setattr(environment, "return_freed_memory", lambda: returned.append(True))
+    limit = MemoryLimit()
+    for expected in (0, 1, 1, 1, 2):
+        limit.check()
+        assert len(returned) == expected
