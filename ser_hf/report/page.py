@@ -16,6 +16,7 @@ from markupsafe import Markup
 from ..evaluation.metrics import METRICS, NAMES, definitions
 from ..utils.environment import __version__
 from . import selective, views
+from .published import published_rows
 from .report import Report
 
 # {section: title}, in the order of the page. Each section has a template of that name beside this
@@ -163,6 +164,7 @@ def render(
         "files": files or {},
         "views": views,
         "selective": selective,
+        "published_rows": published_rows,
         "names": NAMES,
         "units": {key: metric.unit for key, metric in METRICS.items()},
         "definitions": definitions(report.measured),

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ..evaluation.metrics import METRICS, NAMES
 from ..utils.errors import printable
+from .published import published_line
 from .report import Report
 from .selective import abstained, adapted
 from .views import (
@@ -19,7 +20,6 @@ from .views import (
     embeddings,
     evaluated_speakers,
     figure,
-    published_line,
     selection,
     span,
 )
