@@ -7,6 +7,11 @@ from .cards import front_matter
 from .store import Commit, File, Refused, Repository, Store
 
 
+def home(store: Store, request: Any) -> dict[str, Any]:
+    """The first page, which is requested to find out whether the Hub can be reached."""
+    return {}
+
+
 def whoami(store: Store, request: Any) -> dict[str, Any]:
     user = store.user(request.headers)
     if user is None:

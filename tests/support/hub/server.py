@@ -21,6 +21,7 @@ _API = f"/api/{_TYPE}/{_ID}"
 _PAGE = f"/(?:(?P<repo_type>datasets|spaces)/)?{_ID}"
 _REVISION = "(?P<revision>[^/]+)"
 ROUTES = [
+    ("GET", "/", listings.home),
     ("GET", "/api/whoami-v2", listings.whoami),
     ("GET", "/api/agent-harnesses", listings.harnesses),
     ("POST", "/api/validate-yaml", cards.validate_yaml),
