@@ -163,9 +163,7 @@ def training_copy(source: str, config: PreTrainedConfig, revision: str | None) -
             tensors = _model_tensors(files, form.prefix_of_encoder(encoder_config.model_type), head)
             saved_config = _pooled_config(encoder_config, head.options)
         save_file(tensors, Path(folder, WEIGHTS), {"format": "pt"})
-        Path(folder, "config.json").write_text(
-            json.dumps(saved_config.to_dict()), encoding="utf-8"
-        )
+        Path(folder, "config.json").write_text(json.dumps(saved_config.to_dict()), encoding="utf-8")
         yield folder
 
 
