@@ -29,6 +29,15 @@ settings.register_profile("repeatable", deadline=None, derandomize=True, databas
 settings.load_profile("repeatable")
 
 
+def import_with(name, path, execute):
+    """The spec of a module imported by `execute(module, load)`, where `load` executes its code."""
+    spec = PathFinder.find_spec(name, path)
+    if spec is not None and spec.loader is not None:
+        load = spec.loader.exec_module
+        spec.loader.exec_module = lambda module: execute(module, load)
+    return spec
+
+
 class Unrendered:
     """Replaces drawing and rendering in the module that writes reports, when it is first imported:
     pictures take several times as long as a tiny training. Tests that look at pictures use
@@ -36,26 +45,23 @@ class Unrendered:
 
     looked_at = False
 
-    @staticmethod
-    def find_spec(name, path, target=None):
-        if name != "ser_hf.report.write":
-            return None
-        spec = PathFinder.find_spec(name, path, target)
-        load = spec.loader.exec_module
+    @classmethod
+    def find_spec(cls, name, path, target=None):
+        if name == "ser_hf.report.write":
+            return import_with(name, path, cls.execute)
+        return None
 
-        def exec_module(module):
-            from matplotlib.figure import Figure
+    @classmethod
+    def execute(cls, module, load):
+        from matplotlib.figure import Figure
 
-            load(module)
-            module.save_figure = lambda _, path: path.write_bytes(b"a picture")
-            drawn = [
-                name for name in vars(module) if name.endswith("_figure") and name != "save_figure"
-            ]
-            for name in drawn:
-                setattr(module, name, Unrendered.instead(Figure, getattr(module, name)))
-
-        spec.loader.exec_module = exec_module
-        return spec
+        load(module)
+        module.save_figure = lambda _, path: path.write_bytes(b"a picture")
+        drawn = [
+            name for name in vars(module) if name.endswith("_figure") and name != "save_figure"
+        ]
+        for name in drawn:
+            setattr(module, name, cls.instead(Figure, getattr(module, name)))
 
     @staticmethod
     def instead(blank, draw):
@@ -72,24 +78,21 @@ class WithoutHardestClips:
 
     @classmethod
     def find_spec(cls, name, path, target=None):
-        if name != "ser_hf.experiment.hardest_clips":
-            return None
-        spec = PathFinder.find_spec(name, path, target)
-        load = spec.loader.exec_module
+        if name == "ser_hf.experiment.hardest_clips":
+            return import_with(name, path, cls.execute)
+        return None
 
-        def exec_module(module):
-            load(module)
-            show = module.show_hardest
+    @classmethod
+    def execute(cls, module, load):
+        load(module)
+        show = module.show_hardest
 
-            def show_if_asked(report, *arguments, most, **settings):
-                if most == cls.default:
-                    return module.HardestClips(report)
-                return show(report, *arguments, most=most, **settings)
+        def show_if_asked(report, *arguments, most, **settings):
+            if most == cls.default:
+                return module.HardestClips(report)
+            return show(report, *arguments, most=most, **settings)
 
-            module.show_hardest = show_if_asked
-
-        spec.loader.exec_module = exec_module
-        return spec
+        module.show_hardest = show_if_asked
 
 
 class CompiledOnce:
@@ -100,19 +103,14 @@ class CompiledOnce:
 
     @classmethod
     def find_spec(cls, name, path, target=None):
-        if not name.startswith("librosa."):
-            return None
-        spec = PathFinder.find_spec(name, path, target)
-        if spec is None or spec.loader is None:
-            return spec
-        load = spec.loader.exec_module
+        if name.startswith("librosa."):
+            return import_with(name, path, cls.execute)
+        return None
 
-        def exec_module(module):
-            with cls.lock:  # reentrant: parts import one another
-                load(module)
-
-        spec.loader.exec_module = exec_module
-        return spec
+    @classmethod
+    def execute(cls, module, load):
+        with cls.lock:  # reentrant: parts import one another
+            load(module)
 
 
 sys.meta_path[:0] = [Unrendered, WithoutHardestClips, CompiledOnce]
